@@ -1,0 +1,10 @@
+# libFuzzer builds of the same targets: cmake -B build-fuzz -DCMAKE_C_COMPILER=clang -DENDEC_FUZZ=ON -DENDEC_SANITIZE=fuzzer-no-link,address,undefined
+foreach(f ${ENDEC_FUZZ_C})
+  get_filename_component(n ${f} NAME_WE)
+  add_executable(${n}_libfuzzer ${f})
+  endec_flags(${n}_libfuzzer)
+  target_compile_options(${n}_libfuzzer PRIVATE -Wno-missing-prototypes -Wno-conversion -fsanitize=fuzzer)
+  target_include_directories(${n}_libfuzzer PRIVATE tests)
+  target_link_options(${n}_libfuzzer PRIVATE -fsanitize=fuzzer)
+  target_link_libraries(${n}_libfuzzer PRIVATE endec_static)
+endforeach()
