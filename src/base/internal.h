@@ -38,6 +38,7 @@ char *ed__strndup(const char *s, size_t n);
 ed_status ed__grow(void **items, size_t *cap, size_t need, size_t item_bytes, size_t max_items);
 int64_t ed__mem_blocks(void); /* live blocks, for leak checks in tests */
 void ed__mem_fail_after(int64_t n, bool persistent); /* n < 0: off */
+void ed__io_fail_after(int64_t n); /* test builds: the n-th write, fsync or rename of a save from now fails once (a write as on a full disk) */
 
 /* ---- growable byte buffer with a mandatory maximum (buf.c) */
 typedef struct ed__buf {
@@ -76,6 +77,8 @@ bool ed__path_exists(const char *path);
 bool ed__path_is_dir(const char *path);
 /** "dir/name"; refuses a name that is absolute or has a ".." part (ED_E_FORMAT). Result from ed__malloc. */
 ed_status ed__path_join(const char *dir, const char *name, char **out, ed_error *err);
+/** An error from errno: "path: cannot <step>: no space left on device". ENOENT is ED_E_NOT_FOUND, ENOMEM ED_E_MEMORY, all else ED_E_IO. */
+ed_status ed__errno_error(ed_error *err, int sys_errno, const char *path, const char *step);
 /** XXH3-64 of bytes, as used in checksums. */
 uint64_t ed__hash64(const void *data, size_t n, uint64_t seed);
 
@@ -90,12 +93,26 @@ size_t ed__utf8_valid(const void *s, size_t n);
 struct json_t;
 ed_status ed__json_parse(const char *where, const void *text, size_t n, struct json_t **out, ed_error *err);
 ed_status ed__json_load(const char *path, size_t max_bytes, struct json_t **out, ed_error *err);
-/** Typed getters. Absent key: *out untouched, ED_OK. Wrong type or out of [min,max]: ED_E_FORMAT, naming `where` and the key. */
+/** Typed getters. Absent key or null: *out untouched, ED_OK. Wrong type or out of [min,max]: ED_E_FORMAT, naming `where` and the key. */
 ed_status ed__json_int(const struct json_t *o, const char *key, int64_t min, int64_t max, int64_t *out, const char *where, ed_error *err);
 ed_status ed__json_float(const struct json_t *o, const char *key, double min, double max, double *out, const char *where, ed_error *err);
 ed_status ed__json_bool(const struct json_t *o, const char *key, bool *out, const char *where, ed_error *err);
 /** Borrowed pointer into the JSON object. */
 ed_status ed__json_str(const struct json_t *o, const char *key, const char **out, const char *where, ed_error *err);
+
+/* ---- text (text.c) */
+/** Copies src as one line of valid UTF-8, cut between characters: control characters become ' ', bytes that are no UTF-8 '?'. Returns the length. */
+size_t ed__text_line(char *dst, size_t dst_bytes, const char *src);
+/** Whole text as a number, whatever the host's locale: no blanks, no rest, no overflow ("inf" and "nan" pass in f64). *out untouched on failure. */
+bool ed__parse_i64(const char *text, int64_t *out);
+bool ed__parse_f64(const char *text, double *out);
+/** Shortest of 15 to 17 digits that reads back to v; 32 bytes are enough. */
+void ed__format_f64(double v, char *buf, size_t buf_bytes);
+/** Equality of keys: '-' and '_' are the same. */
+bool ed__name_equal(const char *a, const char *b);
+
+/* ---- natural logarithm from IEEE operations only (rng.c): same bits on any machine, error below 1 ulp */
+double ed__log(double x);
 
 /* ---- text distance for "did you mean": index of the nearest of n names, or -1 when none is near */
 int ed__nearest_name(const char *text, const char *const *names, int n);
