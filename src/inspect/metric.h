@@ -59,6 +59,6 @@ ed_status ed__bleu_tokenize(int tok, ed__cps *line, ed__cps *tmp, ed__words *w);
 
 /* ---- arguments (metric_text.c) */
 /** Checks n, n_refs, that no hypothesis is NULL and that each line has a reference; *nrefs_text gets "2" or "var". */
-ed_status ed__metric_check(const char *const *hyps, const char *const *refs, int n_refs, int64_t n, char nrefs_text[8], ed_error *err);
+ed_status ed__metric_check(const char *const *hyps, const char *const *refs, int n_refs, int64_t n, char nrefs_text[16], ed_error *err);
 
 #endif

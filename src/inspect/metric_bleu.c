@@ -67,7 +67,7 @@ static int64_t nearest_length(const size_t *len, int n) {
 
 /* Adds the counts of one line to w->out. */
 static ed_status add_line(bleu_work *w, const char *hyp, const char *const *refs, int n_refs, int64_t n, int64_t i, ed_error *err) {
-    size_t len[ED_METRIC_REFS_MAX + 1];
+    size_t len[ED_METRIC_REFS_MAX + 1] = {0};
     int strings = 0;
     ed__words_reset(&w->words);
     for (int r = -1; r < n_refs; r++) {
@@ -145,7 +145,7 @@ static void sign(const ed_bleu_opts *o, const char *nrefs, ed_metric_score *s) {
 
 ed_status ed_metric_bleu(const ed_bleu_opts *opts, const char *const *hyps, const char *const *refs, int n_refs, int64_t n,
                          ed_metric_score *out, ed_error *err) {
-    char nrefs[8];
+    char nrefs[16];
     ED_FAIL_IF(opts == NULL || out == NULL, ED_E_INVALID, err, "options and result must not be NULL");
     ED_FAIL_IF(opts->tok < 0 || opts->tok >= ED_BLEU_TOK_COUNT, ED_E_RANGE, err, "no BLEU tokenizer has number %d", opts->tok);
     ED_FAIL_IF(opts->smooth < 0 || opts->smooth >= ED_BLEU_SMOOTH_COUNT, ED_E_RANGE, err, "no smoothing has number %d", opts->smooth);

@@ -116,7 +116,7 @@ static void drop_spaces(ed__cps *line) {
 
 /* Reads the hypothesis and the references of line i into w->chars and w->grams. */
 static ed_status read_line(chrf_work *w, const char *hyp, const char *const *refs, int n_refs, int64_t n, int64_t i, ed_error *err) {
-    size_t len[ED_METRIC_REFS_MAX + 1];
+    size_t len[ED_METRIC_REFS_MAX + 1] = {0};
     int strings = 0;
     ed__words_reset(&w->words);
     ed__ngrams_reset(&w->chars);
@@ -199,7 +199,7 @@ static void sign(const ed_chrf_opts *o, const char *nrefs, ed_metric_score *s) {
 
 ed_status ed_metric_chrf(const ed_chrf_opts *opts, const char *const *hyps, const char *const *refs, int n_refs, int64_t n,
                          ed_metric_score *out, ed_error *err) {
-    char nrefs[8];
+    char nrefs[16];
     ED_FAIL_IF(opts == NULL || out == NULL, ED_E_INVALID, err, "options and result must not be NULL");
     ED_FAIL_IF(opts->char_order < 1 || opts->char_order > ED_CHRF_ORDER_MAX, ED_E_RANGE, err, "char_order must be 1 to %d", ED_CHRF_ORDER_MAX);
     ED_FAIL_IF(opts->word_order < 0 || opts->word_order > ED_CHRF_ORDER_MAX, ED_E_RANGE, err, "word_order must be 0 to %d", ED_CHRF_ORDER_MAX);

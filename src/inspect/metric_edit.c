@@ -107,7 +107,7 @@ static ed_status add_line(edit_work *w, const char *hyp, const char *ref, int64_
 
 static ed_status error_rate(const char *name, bool chars, bool lowercase, const char *const *hyps, const char *const *refs, int64_t n,
                             ed_metric_score *out, ed_error *err) {
-    char nrefs[8];
+    char nrefs[16];
     ED_FAIL_IF(out == NULL, ED_E_INVALID, err, "result must not be NULL");
     ED_TRY(ed__metric_check(hyps, refs, 1, n, nrefs, err));
     *out = (ed_metric_score){.n = n};
@@ -155,7 +155,7 @@ static ed_status match_line(edit_work *w, ed__cps *kept, const char *hyp, const 
 
 ed_status ed_metric_exact(bool lowercase, const char *const *hyps, const char *const *refs, int n_refs, int64_t n, ed_metric_score *out,
                           ed_error *err) {
-    char nrefs[8];
+    char nrefs[16];
     ED_FAIL_IF(out == NULL, ED_E_INVALID, err, "result must not be NULL");
     ED_TRY(ed__metric_check(hyps, refs, n_refs, n, nrefs, err));
     *out = (ed_metric_score){.n = n};

@@ -157,7 +157,7 @@ ed_status ed__words_intern(ed__words *w) {
     return ED_OK;
 }
 
-ed_status ed__metric_check(const char *const *hyps, const char *const *refs, int n_refs, int64_t n, char nrefs_text[8], ed_error *err) {
+ed_status ed__metric_check(const char *const *hyps, const char *const *refs, int n_refs, int64_t n, char nrefs_text[16], ed_error *err) {
     ED_FAIL_IF(hyps == NULL || refs == NULL, ED_E_INVALID, err, "hypotheses and references must not be NULL");
     ED_FAIL_IF(n < 1, ED_E_INVALID, err, "no lines to score");
     ED_FAIL_IF(n_refs < 1 || n_refs > ED_METRIC_REFS_MAX, ED_E_INVALID, err, "%d references a line; allowed are 1 to %d", n_refs,
@@ -174,8 +174,8 @@ ed_status ed__metric_check(const char *const *hyps, const char *const *refs, int
         varies |= have != first;
     }
     if (varies)
-        snprintf(nrefs_text, 8, "var");
+        snprintf(nrefs_text, 16, "var");
     else
-        snprintf(nrefs_text, 8, "%d", first);
+        snprintf(nrefs_text, 16, "%d", first);
     return ED_OK;
 }
