@@ -95,7 +95,7 @@ typedef enum ed_log_level { ED_LOG_DEBUG, ED_LOG_INFO, ED_LOG_WARN, ED_LOG_ERROR
 typedef void (*ed_log_fn)(void *user, ed_log_level level, const char *line);
 /** Installs the process-wide log sink (NULL: silence, the default) and the lowest level passed on. */
 ED_API void ed_log_set(ed_log_fn fn, void *user, ed_log_level lowest);
-ED_API void ed_log(ed_log_level level, const char *fmt, ...) ED_PRINTF(2, 3);
+ED_API void ed_log_line(ed_log_level level, const char *fmt, ...) ED_PRINTF(2, 3);
 
 /** Progress of long work. `total` 0 = unknown. Return false to cancel: the work stops soon with ED_E_CANCELLED. */
 typedef bool (*ed_progress_fn)(void *user, const char *what, uint64_t done, uint64_t total);

@@ -27,7 +27,7 @@ void ed_log_set(ed_log_fn fn, void *user, ed_log_level lowest) {
         pthread_mutex_unlock(&sink_lock);
 }
 
-void ed_log(ed_log_level level, const char *fmt, ...) {
+void ed_log_line(ed_log_level level, const char *fmt, ...) {
     char raw[LOG_LINE_BYTES + 8], line[LOG_LINE_BYTES];
     if ((int)level < atomic_load_explicit(&sink_lowest, memory_order_relaxed) || inside_sink)
         return;

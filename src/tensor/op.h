@@ -74,6 +74,9 @@ const ed_tensor *ed__bw_grad_out(const ed_call *c, int j);
  *  ids [n] need not be unique; rows [n, row]. */
 bool ed__bw_sparse_rows(const ed_call *c, int i, const int32_t *ids, int64_t n, const void *rows);
 
+/** Philox key of a site and the counter words 2 (step) and 3 (pass); words 0 and 1 are the element counter, left 0. */
+void ed__graph_rng(const ed_graph *g, uint32_t site, uint32_t pass, ed_rng_key *key, uint32_t counter[4]);
+
 /* helpers */
 bool ed__same_shape(const ed_tensor *a, const ed_tensor *b);
 /** NumPy broadcast of two shapes into shape/rank; false when they do not fit. */
