@@ -1,6 +1,6 @@
 /* base/json.c - JSON over jansson, with the bounds that hostile files need.
  * Invariants: nesting of at most 64 (checked by a scan before jansson recurses), duplicate keys and NUL characters refused, the whole input is one
- * value; every error names the place and the byte. */
+ * value; every error names the place and the byte. Integers beyond int64 read as floats. */
 #include <jansson.h>
 
 #include "base/internal.h"
@@ -31,6 +31,51 @@ static size_t too_deep_at(const char *text, size_t n) {
     return n;
 }
 
+/* Does this run of digits not fit into an int64? */
+static bool too_big(const char *digits, size_t n, bool negative) {
+    const char *limit = negative ? "9223372036854775808" : "9223372036854775807";
+    return n > 19 || (n == 19 && memcmp(digits, limit, 19) > 0);
+}
+
+/* Integers beyond int64 are legal JSON and stand in real configuration files (1e30 written out as "no maximum"), but jansson refuses them. In a
+ * copy, their last two digits become "e2": the value stays right to 17 digits, it reads as a float, and no byte offset moves. */
+static void soften_big_integers(char *text, size_t n) {
+    bool in_string = false;
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] == '"') {
+            in_string = !in_string;
+        } else if (in_string) {
+            i += text[i] == '\\';
+        } else if (text[i] >= '0' && text[i] <= '9') {
+            size_t first = i;
+            while (i < n && text[i] >= '0' && text[i] <= '9')
+                i++;
+            bool integer = i == n || (text[i] != '.' && text[i] != 'e' && text[i] != 'E');
+            bool negative = first > 0 && text[first - 1] == '-';
+            char before = first > negative ? text[first - 1 - negative] : ' ';
+            bool starts_number = before != '.' && before != 'e' && before != 'E' && before != '+'; /* else a fraction or an exponent */
+            if (integer && starts_number && too_big(text + first, i - first, negative))
+                memcpy(text + i - 2, "e2", 2);
+            i--; /* the loop steps on */
+        }
+    }
+}
+
+static json_t *load(const char *text, size_t n, json_error_t *e) {
+    const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
+    json_t *value = json_loadb(n ? text : "", n, flags, e);
+    if (value || json_error_code(e) != json_error_numeric_overflow)
+        return value;
+    char *copy = ed__malloc(n);
+    if (!copy)
+        return NULL; /* told as the overflow it was */
+    memcpy(copy, text, n);
+    soften_big_integers(copy, n);
+    value = json_loadb(copy, n, flags, e);
+    ed__free(copy);
+    return value;
+}
+
 ed_status ed__json_parse(const char *where, const void *text, size_t n, json_t **out, ed_error *err) {
     json_error_t e;
     *out = NULL;
@@ -39,7 +84,7 @@ ed_status ed__json_parse(const char *where, const void *text, size_t n, json_t *
     size_t deep = too_deep_at(text, n);
     if (deep < n)
         return ed_error_set(err, ED_E_LIMIT, where, deep, "JSON nested deeper than %d", JSON_DEPTH_MAX);
-    *out = json_loadb(n ? text : "", n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    *out = load(text, n, &e);
     if (*out)
         return ED_OK;
     if (json_error_code(&e) == json_error_out_of_memory)

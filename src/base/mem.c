@@ -19,19 +19,15 @@ static atomic_llong live_blocks;
 static atomic_llong calls_until_failure = -1;
 static atomic_bool failure_stays;
 
+/* The counter runs down to 1; the call that finds it there fails, and leaves it there when the failure is to stay. */
 static bool injected_failure(void) {
     long long left = atomic_load(&calls_until_failure);
-    if (left < 0)
-        return false;
-    do {
-        if (left <= 1)
-            break;
-    } while (!atomic_compare_exchange_weak(&calls_until_failure, &left, left - 1) && left >= 0);
-    if (left != 1 && left != 0)
-        return false;
-    if (!atomic_load(&failure_stays))
-        atomic_store(&calls_until_failure, -1);
-    return true;
+    while (left >= 0) {
+        long long next = left > 1 ? left - 1 : atomic_load(&failure_stays) ? left : -1;
+        if (atomic_compare_exchange_weak(&calls_until_failure, &left, next))
+            return left <= 1;
+    }
+    return false;
 }
 
 void ed__mem_fail_after(int64_t n, bool persistent) {

@@ -152,7 +152,12 @@ const char *ed_option_get(const ed_option *o, const void *opts, char *buf, size_
         text = *FIELD_CONST(char *, o, opts) ? *FIELD_CONST(char *, o, opts) : "";
     else if (o->type == ED_OPT_ENUM)
         text = enum_name(o, *FIELD_CONST(int, o, opts));
-    ed__text_line(buf, buf_bytes, text);
+    size_t n = strlen(text);
+    if (n >= buf_bytes)
+        for (n = buf_bytes - 1; n > 0 && ((unsigned char)text[n] & 0xC0) == 0x80;)
+            n--; /* cut between characters */
+    memcpy(buf, text, n);
+    buf[n] = '\0';
     return buf;
 }
 

@@ -245,9 +245,8 @@ static ed_status finish(ed__save *s) {
 ed_status ed__save_commit(ed__save **save, ed_error *err) {
     ed__save *s = *save;
     ed_status status = finish(s);
-    if (status != ED_OK) {
+    if (status != ED_OK)
         status = ed__errno_error(err, s->sys_errno, s->path, s->step);
-    }
     ed__save_abort(save);
     return status;
 }
