@@ -81,7 +81,7 @@ static void take_line(void *user, ed_log_level level, const char *line) {
     s->lines++;
     s->level = level;
     snprintf(s->last, sizeof s->last, "%s", line);
-    ed_log(ED_LOG_ERROR, "from inside"); /* dropped, no deadlock */
+    ed_log_line(ED_LOG_ERROR, "from inside"); /* dropped, no deadlock */
     if (s->lines == 3)
         ed_log_set(NULL, NULL, ED_LOG_DEBUG); /* a sink may remove itself */
 }
@@ -89,17 +89,17 @@ static void take_line(void *user, ed_log_level level, const char *line) {
 static void test_log(void **state) {
     sink s = {0};
     (void)state;
-    ed_log(ED_LOG_ERROR, "nobody listens");
+    ed_log_line(ED_LOG_ERROR, "nobody listens");
     ed_log_set(take_line, &s, ED_LOG_INFO);
-    ed_log(ED_LOG_DEBUG, "too low");
+    ed_log_line(ED_LOG_DEBUG, "too low");
     assert_int_equal(s.lines, 0);
-    ed_log(ED_LOG_WARN, "a\n%d", 7);
+    ed_log_line(ED_LOG_WARN, "a\n%d", 7);
     assert_int_equal(s.lines, 1);
     assert_int_equal(s.level, ED_LOG_WARN);
     assert_string_equal(s.last, "a 7");
-    ed_log(ED_LOG_INFO, "2");
-    ed_log(ED_LOG_INFO, "3");
-    ed_log(ED_LOG_INFO, "4");
+    ed_log_line(ED_LOG_INFO, "2");
+    ed_log_line(ED_LOG_INFO, "3");
+    ed_log_line(ED_LOG_INFO, "4");
     assert_int_equal(s.lines, 3);
 }
 
