@@ -13,13 +13,13 @@ static void put_bleu(ed__buf *b, const ed_metric_score *s) {
     ed__buf_puts(b, ",\"precisions\":[");
     for (int i = 0; i < ED_BLEU_ORDER; i++) {
         ed__buf_puts(b, i > 0 ? "," : "");
-        ed__json_put_number(b, s->precisions[i], 10);
+        ed__json_put_number(b, s->precisions[i]);
     }
     ed__buf_puts(b, "]");
     put_ints(b, "counts", s->counts, ED_BLEU_ORDER);
     put_ints(b, "totals", s->totals, ED_BLEU_ORDER);
     ed__buf_puts(b, ",\"bp\":");
-    ed__json_put_number(b, s->bp, 10);
+    ed__json_put_number(b, s->bp);
     ed__buf_printf(b, ",\"sys_len\":%lld,\"ref_len\":%lld", (long long)s->sys_len, (long long)s->ref_len);
 }
 
@@ -36,7 +36,7 @@ ed_status ed_metric_json(const ed_metric_score *s, char *buf, size_t buf_bytes, 
     ed__buf_puts(&b, "{\"name\":");
     ed__json_put_text(&b, s->name);
     ed__buf_puts(&b, ",\"score\":");
-    ed__json_put_number(&b, s->score, 10);
+    ed__json_put_number(&b, s->score);
     ed__buf_puts(&b, ",\"signature\":");
     ed__json_put_text(&b, s->signature);
     ed__buf_printf(&b, ",\"n\":%lld", (long long)s->n);
