@@ -509,12 +509,12 @@ static void lab_text(void **state) {
     char *text = NULL;
     assert_int_equal(ed_lab_text(&lab, 0, &text, NULL), ED_OK);
     assert_string_equal(text, "medusa: Heads\n"
-                              "  claim                                                    paper  baseline  measured  threshold  holds\n"
-                              "  Tree drafts are faster than greedy decoding (speed-up,     2.2         1     1.312        1.2  pass\n"
-                              "  at least)\n"
-                              "  Output is the same, \"bit for bit\" (differing tokens,         0         -         0          0  pass\n"
-                              "  at most)\n"
-                              "  Ülkü 漢字 <tag> & more                                       -       0.1     1e-07        inf  inconclusive\n"
+                              "  claim                                           paper  baseline  measured  threshold  holds\n"
+                              "  Tree drafts are faster than greedy decoding       2.2         1     1.312        1.2  pass\n"
+                              "  (speed-up, at least)\n"
+                              "  Output is the same, \"bit for bit\" (differing        0         -         0          0  pass\n"
+                              "  tokens, at most)\n"
+                              "  Ülkü 漢字 <tag> & more                              -       0.1     1e-07        inf  inconclusive\n"
                               "inconclusive in 12.25 s on CPU\n");
     ed_report_free(&text);
     for (int width = 1; width < 140; width++) {
