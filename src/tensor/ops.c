@@ -1,40 +1,96 @@
-/* tensor/ops.c - the list of all op rows, one line per row, for tools and tests. A new op adds its declaration and its line here. */
+/* tensor/ops.c - THE op table: one line per row. A row stands here exactly once; its code stands in op_<family>.c. */
 #include "tensor/op.h"
 
-/* op_index.c, op_nearest.c */
-extern const ed_op ed__op_gather_rows, ed__op_scatter_add_rows, ed__op_scatter_rows, ed__op_take, ed__op_segment_reduce, ed__op_topk;
-extern const ed_op ed__op_argsort_i32, ed__op_nearest_rows;
-/* op_norm.c, op_softmax.c, op_rope.c */
-extern const ed_op ed__op_layer_norm, ed__op_rms_norm, ed__op_l2_norm, ed__op_softmax, ed__op_log_softmax, ed__op_rope;
-/* op_loss.c */
-extern const ed_op ed__op_xent_ids, ed__op_xent_soft, ed__op_kl_div, ed__op_bce_logits, ed__op_mse, ed__op_l1, ed__op_smooth_l1;
-/* checkpoint.c */
-extern const ed_op ed__op_checkpoint;
+/* clang-format off */
+#define OP_ROWS(X) \
+    /* op_copy.c */ \
+    X(contiguous) \
+    X(concat) \
+    X(pad) \
+    X(cast) \
+    /* op_unary.c */ \
+    X(neg) \
+    X(abs) \
+    X(exp) \
+    X(log) \
+    X(log1p) \
+    X(sqrt) \
+    X(rsqrt) \
+    X(square) \
+    X(sin) \
+    X(cos) \
+    X(tanh) \
+    X(sigmoid) \
+    X(erf) \
+    X(relu) \
+    X(leaky_relu) \
+    X(elu) \
+    X(silu) \
+    X(gelu_tanh) \
+    X(gelu_erf) \
+    X(softplus) \
+    X(round) \
+    X(affine) \
+    X(clamp) \
+    X(lower_bound) \
+    /* op_binary.c */ \
+    X(add) \
+    X(sub) \
+    X(mul) \
+    X(div) \
+    X(pow) \
+    X(max2) \
+    X(min2) \
+    X(where) \
+    /* op_reduce.c */ \
+    X(sum) \
+    X(mean) \
+    X(max) \
+    X(min) \
+    X(argmax) \
+    X(argmin) \
+    X(logsumexp) \
+    X(cumsum) \
+    /* op_control.c */ \
+    X(scale_grad) \
+    X(ste) \
+    X(dropout) \
+    /* op_matmul.c */ \
+    /* op_index.c, op_nearest.c */ \
+    X(gather_rows) \
+    X(scatter_add_rows) \
+    X(scatter_rows) \
+    X(take) \
+    X(segment_reduce) \
+    X(topk) \
+    X(argsort_i32) \
+    X(nearest_rows) \
+    /* op_norm.c, op_softmax.c, op_rope.c */ \
+    X(layer_norm) \
+    X(rms_norm) \
+    X(l2_norm) \
+    X(softmax) \
+    X(log_softmax) \
+    X(rope) \
+    /* op_loss.c */ \
+    X(xent_ids) \
+    X(xent_soft) \
+    X(kl_div) \
+    X(bce_logits) \
+    X(mse) \
+    X(l1) \
+    X(smooth_l1) \
+    /* op_attention.c */ \
+    /* checkpoint.c */ \
+    X(checkpoint) \
+    /* end */
+/* clang-format on */
 
-const ed_op *const ed__ops[] = {
-    &ed__op_gather_rows,
-    &ed__op_scatter_add_rows,
-    &ed__op_scatter_rows,
-    &ed__op_take,
-    &ed__op_segment_reduce,
-    &ed__op_topk,
-    &ed__op_argsort_i32,
-    &ed__op_nearest_rows,
-    &ed__op_layer_norm,
-    &ed__op_rms_norm,
-    &ed__op_l2_norm,
-    &ed__op_softmax,
-    &ed__op_log_softmax,
-    &ed__op_rope,
-    &ed__op_xent_ids,
-    &ed__op_xent_soft,
-    &ed__op_kl_div,
-    &ed__op_bce_logits,
-    &ed__op_mse,
-    &ed__op_l1,
-    &ed__op_smooth_l1,
-    &ed__op_checkpoint,
-};
+#define OP_DECLARE(name) extern const ed_op ed__op_##name;
+OP_ROWS(OP_DECLARE)
+
+#define OP_POINTER(name) &ed__op_##name,
+const ed_op *const ed__ops[] = {OP_ROWS(OP_POINTER)};
 const int ed__n_ops = (int)(sizeof ed__ops / sizeof *ed__ops);
 
 int ed_op_count(void) {
