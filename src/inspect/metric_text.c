@@ -45,10 +45,13 @@ void ed__cps_rstrip(ed__cps *c) {
         c->n--;
 }
 
-/* Unicode's Cased and Case_Ignorable as far as the final-sigma rule needs them (Unicode 3.13, table 3-17). */
+/* Unicode's Cased and Case_Ignorable as far as the final-sigma rule needs them (Unicode 3.13, table 3-17). The ranges are the cased
+ * characters that are no letters by category: ordinals, Roman numerals, letters in circles and squares. */
 static bool is_cased(uint32_t c) {
     utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    return k == UTF8PROC_CATEGORY_LU || k == UTF8PROC_CATEGORY_LL || k == UTF8PROC_CATEGORY_LT;
+    return k == UTF8PROC_CATEGORY_LU || k == UTF8PROC_CATEGORY_LL || k == UTF8PROC_CATEGORY_LT || c == 0xaa || c == 0xba ||
+           (c >= 0x2160 && c <= 0x217f) || (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149) ||
+           (c >= 0x1f150 && c <= 0x1f169) || (c >= 0x1f170 && c <= 0x1f189);
 }
 
 static bool is_case_ignorable(uint32_t c) {

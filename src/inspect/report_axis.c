@@ -56,28 +56,33 @@ static void linear_ticks(ed__axis *a, int want) {
     }
 }
 
-static void log_tick(ed__axis *a, double v) {
+/* lead * 10^exponent. A wide axis writes "1e5" throughout rather than mixing it with "100000". */
+static void log_tick(ed__axis *a, int lead, int exponent) {
+    double v = lead * pow(10, exponent);
     char text[40];
     if (a->n_ticks == ED__TICKS || v < a->lo * 0.999999 || v > a->hi * 1.000001)
         return;
     a->ticks[a->n_ticks] = v;
-    snprintf(a->labels[a->n_ticks], 24, "%.23s", ed__number_text(v, 6, text));
-    short_exponent(a->labels[a->n_ticks++]);
+    if ((a->hi >= 1e6 || a->lo <= 1e-4) && (exponent > 3 || exponent < -2))
+        snprintf(text, sizeof text, "%de%d", lead, exponent);
+    else
+        ed__number_text(v, 6, text);
+    snprintf(a->labels[a->n_ticks++], 24, "%.23s", text);
 }
 
-/* Powers of ten, every k-th when there are many, 1-2-5 when there are few; within one third of a decade linear ticks. */
+/* Powers of ten, every k-th when there are many, 1-2-5 when there are few; linear ticks when there is less than one. */
 static void log_ticks(ed__axis *a, int want) {
-    double first = floor(log10(a->lo)), last = ceil(log10(a->hi)), decades = log10(a->hi / a->lo);
-    double every = fmax(1, ceil(decades / want));
-    if (decades < 0.34) {
+    double decades = log10(a->hi / a->lo);
+    int first = (int)floor(log10(a->lo)), last = (int)ceil(log10(a->hi)), every = (int)fmax(1, ceil(decades / want));
+    if (decades < 0.9) {
         linear_ticks(a, want);
         return;
     }
-    for (double d = first; d <= last; d += every) {
-        log_tick(a, pow(10, d));
+    for (int d = first; d <= last; d += every) {
+        log_tick(a, 1, d);
         if (decades < 2.5) {
-            log_tick(a, 2 * pow(10, d));
-            log_tick(a, 5 * pow(10, d));
+            log_tick(a, 2, d);
+            log_tick(a, 5, d);
         }
     }
 }

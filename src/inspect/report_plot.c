@@ -111,6 +111,15 @@ static double widest_name(const char *const *names, int64_t n) {
     return fmin(w, 180);
 }
 
+/* Names under n columns that do not fit side by side are drawn slanted: 30 degrees, ending under the middle of their column. */
+static void make_room_for_names(ed__frame *f, double widest, int64_t n) {
+    double column = (f->right - f->left) / (double)n;
+    if (widest <= column - 4)
+        return;
+    f->bottom -= 0.5 * widest;
+    f->left = fmax(f->left, 0.87 * widest - column / 2 + 6);
+}
+
 static void draw_y_axis(ed__buf *b, const ed__frame *f, const ed__axis *a) {
     for (int i = 0; i < a->n_ticks; i++) {
         double y = ed__axis_map(a, a->ticks[i]);
@@ -142,7 +151,7 @@ static void draw_xy(ed__buf *b, const ed_plot *p, ed__frame *f, double height) {
     double rx[2], ry[2];
     ed__axis x = {.log = p->log_x}, y = {.log = p->log_y};
     series_ranges(p, rx, ry);
-    ed__axis_fit(&y, ry[0], ry[1], 0.05, (int)fmax(3, (f->bottom - f->top) / 55));
+    ed__axis_fit(&y, ry[0], ry[1], 0.05, (int)fmax(3, (f->bottom - f->top) / 38));
     f->left += widest_label(&y);
     ed__axis_fit(&x, rx[0], rx[1], p->kind == ED_PLOT_SCATTER ? 0.04 : 0.01, (int)fmax(3, (f->right - f->left) / 85));
     x.at0 = f->left, x.at1 = f->right, y.at0 = f->bottom, y.at1 = f->top;
@@ -158,10 +167,9 @@ static void draw_bars(ed__buf *b, const ed_plot *p, ed__frame *f, double height)
     series_ranges(p, rx, ry);
     include(0, false, &ry[0], &ry[1]);
     double room = ry[1] - ry[0];
-    ed__axis_fit(&y, ry[0] < 0 ? ry[0] - 0.05 * room : 0, ry[1] > 0 ? ry[1] + 0.05 * room : 0, 0, (int)fmax(3, (f->bottom - f->top) / 55));
+    ed__axis_fit(&y, ry[0] < 0 ? ry[0] - 0.05 * room : 0, ry[1] > 0 ? ry[1] + 0.05 * room : 0, 0, (int)fmax(3, (f->bottom - f->top) / 38));
     f->left += widest_label(&y);
-    if (names > (f->right - f->left) / p->n_categories - 4)
-        f->bottom -= 0.5 * names; /* names are then drawn slanted */
+    make_room_for_names(f, names, p->n_categories);
     y.at0 = f->bottom, y.at1 = f->top;
     draw_y_axis(b, f, &y);
     draw_captions(b, p, f, height);
@@ -176,8 +184,7 @@ static void draw_heat(ed__buf *b, const ed_plot *p, ed__frame *f, double height)
     ed__axis_fit(&scale, lo, hi, 0, 5);
     f->right -= 44 + widest_label(&scale);
     f->left += fmax(widest_name(p->row_names, p->rows), 24);
-    if (names > (f->right - f->left) / (double)p->cols - 4)
-        f->bottom -= 0.5 * names;
+    make_room_for_names(f, names, p->cols);
     scale.at0 = f->bottom, scale.at1 = f->top;
     draw_captions(b, p, f, height);
     ed__plot_heat(b, p, f, &scale);

@@ -18,21 +18,22 @@ static double share(const ed__axis *scale, double v) {
     return (v - scale->lo) / (scale->hi - scale->lo);
 }
 
-/* A little wider and higher than the cell, so that no seams show between neighbours. */
+/* Class "cell" turns smoothing of edges off and the cell reaches a little under its neighbours (coordinates are rounded), so that no seams
+ * show. */
 static void put_cell(ed__buf *b, double x, double y, double w, double h, double t) {
     int rgb[3];
     color_of(t, rgb);
-    ed__buf_puts(b, "<path fill=\"");
+    ed__buf_puts(b, "<path class=\"cell\" fill=\"");
     ed__buf_printf(b, "#%02x%02x%02x\" d=\"M", (unsigned)rgb[0], (unsigned)rgb[1], (unsigned)rgb[2]);
     ed__svg_number(b, x);
     ed__buf_put(b, " ", 1);
     ed__svg_number(b, y);
     ed__buf_put(b, "h", 1);
-    ed__svg_number(b, w + 0.3);
+    ed__svg_number(b, w + 0.2);
     ed__buf_put(b, "v", 1);
-    ed__svg_number(b, h + 0.3);
+    ed__svg_number(b, h + 0.2);
     ed__buf_put(b, "h", 1);
-    ed__svg_number(b, -w - 0.3);
+    ed__svg_number(b, -w - 0.2);
     ed__buf_puts(b, "z\"/>\n");
 }
 
@@ -64,7 +65,9 @@ static void draw_names(ed__buf *b, const ed_plot *p, const ed__frame *f, bool ro
     for (int64_t i = 0; i < n; i++)
         widest = fmax(widest, names == NULL ? ed__svg_text_width(index) : names[i] != NULL ? ed__svg_text_width(names[i]) : 0);
     bool slanted = !rows && names != NULL && widest > step - 4;
-    int64_t every = (int64_t)fmax(1, ceil((rows || slanted ? 14 : widest + 8) / step));
+    int64_t need = (int64_t)ceil((rows || slanted ? 14 : widest + 8) / step), every = 1;
+    for (int k = 0; every < need; k++) /* 1, 2, 5, 10, 20, 50... */
+        every = k % 3 == 1 ? every / 2 * 5 : every * 2;
     for (int64_t i = 0; i < n; i += every) {
         snprintf(index, sizeof index, "%lld", (long long)i);
         const char *text = names == NULL ? index : names[i] != NULL ? names[i] : "";

@@ -17,10 +17,10 @@ static const char style[] =
     ".ed-plot .c0{stroke:#0072b2;fill:#0072b2}.ed-plot .c1{stroke:#d55e00;fill:#d55e00}.ed-plot .c2{stroke:#009e73;fill:#009e73}"
     ".ed-plot .c3{stroke:#cc79a7;fill:#cc79a7}.ed-plot .c4{stroke:#e69f00;fill:#e69f00}.ed-plot .c5{stroke:#56b4e9;fill:#56b4e9}"
     ".ed-plot .c6{stroke:#777;fill:#777}"
-    ".ed-plot path.l{fill:none}.ed-plot circle,.ed-plot rect{stroke:none}.ed-plot circle{fill-opacity:.75}"
+    ".ed-plot .cell,.ed-plot .none{shape-rendering:crispEdges}.ed-plot path.l{fill:none}.ed-plot circle,.ed-plot rect{stroke:none}.ed-plot circle{fill-opacity:.75}"
     "@media (prefers-color-scheme:dark){.ed-plot .bg{fill:#16181c}.ed-plot .t{fill:#c8ccd2}.ed-plot .h{fill:#eceff3}"
-    ".ed-plot .g{stroke:#2c3036}.ed-plot .ax{stroke:#7a808a}.ed-plot .none{fill:#4a4f57}.ed-plot .c0{stroke:#4aa3df;fill:#4aa3df}"
-    ".ed-plot .c6{stroke:#a5aab2;fill:#a5aab2}}"
+    ".ed-plot .g{stroke:#2c3036}.ed-plot .ax{stroke:#7a808a}.ed-plot .none{fill:#4a4f57}.ed-plot .c0{stroke:#3f8fe0;fill:#3f8fe0}"
+    ".ed-plot .c5{stroke:#9bd3f5;fill:#9bd3f5}.ed-plot .c6{stroke:#a5aab2;fill:#a5aab2}}"
     "</style>";
 
 const char *ed__svg_color(int series) {

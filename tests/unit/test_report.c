@@ -332,7 +332,7 @@ static void plots_of_good_data(void **state) {
     const char *rows[] = {"r0", "r1"};
     p = (ed_plot){.kind = ED_PLOT_HEAT, .matrix = m, .rows = 2, .cols = 3, .row_names = rows};
     svg = draw(&p);
-    assert_int_equal(count(svg, "<path fill=\"#"), 5 + 64);
+    assert_int_equal(count(svg, "class=\"cell\" fill=\"#"), 5 + 64);
     assert_int_equal(count(svg, "class=\"none\""), 1);
     assert_non_null(strstr(svg, "#440154")); /* lowest and highest cell have the ends of viridis */
     assert_non_null(strstr(svg, "#fde725"));
@@ -414,8 +414,10 @@ static void ticks(void **state) {
     expect_ticks(false, 1234567, 9876543, "2e6 4e6 6e6 8e6 ");
     expect_ticks(false, 0, 3e-7, "0 5e-8 1e-7 1.5e-7 2e-7 2.5e-7 3e-7 ");
     expect_ticks(true, 1, 100000, "1 10 100 1000 10000 100000 ");
+    expect_ticks(true, 1e3, 1e7, "1000 1e4 1e5 1e6 1e7 ");
+    expect_ticks(true, 2, 6, "2 3 4 5 6 ");
     expect_ticks(true, 1, 50, "1 2 5 10 20 50 ");
-    expect_ticks(true, 1e-12, 1e12, "1e-12 1e-8 0.0001 1 10000 1e8 1e12 ");
+    expect_ticks(true, 1e-12, 1e12, "1e-12 1e-8 1e-4 1 1e4 1e8 1e12 ");
 }
 
 /* ---- pages and claims */

@@ -36,7 +36,7 @@ CASES = [
     ("emoji", ["I ❤️ 👩‍👩‍👧 emoji 😀😀."], [["I love 👩‍👩‍👧 emoji 😀 😀 ."]]),
     ("combining", ["café cafe\u0301 naïve"], [["cafe\u0301 café naïve"]]),
     ("spaces", ["  a\u00a0b\u2003c\td \u3000e\u200bf \u001cg "], [["a b c d e\u200bf g"]]),
-    ("case", ["THE Cat SAT On The MAT. ΟΔΥΣΣΕΥΣ ΣΑΣ. İstanbul ÉTÉ"], [["the cat sat on the mat. οδυσσευς σας. i̇stanbul été"]]),
+    ("case", ["THE Cat SAT On The MAT. ΟΔΥΣΣΕΥΣ ΣΑΣ. İstanbul ÉTÉ ⅧΣ ⓐΣ."], [["the cat sat on the mat. οδυσσευς σας. i̇stanbul été ⅷς ⓐς."]]),
     ("repeats", ["the the the the the the the"], [["the cat is on the mat"]]),
     ("two references", ["It is a guide to action which ensures that the military always obeys the commands of the party."],
      [["It is a guide to action that ensures that the military will forever heed Party commands."],
