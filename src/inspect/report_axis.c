@@ -72,7 +72,7 @@ static void log_tick(ed__axis *a, int lead, int exponent) {
 
 /* Powers of ten, every k-th when there are many, 1-2-5 when there are few; linear ticks when there is less than one. */
 static void log_ticks(ed__axis *a, int want) {
-    double decades = log10(a->hi / a->lo);
+    double decades = log10(a->hi) - log10(a->lo); /* the quotient may overflow */
     int first = (int)floor(log10(a->lo)), last = (int)ceil(log10(a->hi)), every = (int)fmax(1, ceil(decades / want));
     if (decades < 0.9) {
         linear_ticks(a, want);
@@ -107,6 +107,6 @@ void ed__axis_fit(ed__axis *a, double lo, double hi, double pad, int want) {
 }
 
 double ed__axis_map(const ed__axis *a, double v) {
-    double t = a->log ? log(v / a->lo) / log(a->hi / a->lo) : (v - a->lo) / (a->hi - a->lo);
+    double t = a->log ? (log(v) - log(a->lo)) / (log(a->hi) - log(a->lo)) : (v - a->lo) / (a->hi - a->lo);
     return a->at0 + fmin(2, fmax(-1, t)) * (a->at1 - a->at0);
 }

@@ -11,7 +11,7 @@ static void draw_bar(ed__buf *b, const ed_series *s, int index, int64_t k, doubl
     ed__svg_rect(b, ed__svg_color(index), x, fmin(at, zero), width, fabs(at - zero));
     if (s->spread == NULL || !(s->spread[k] > 0) || !ed__axis_takes(false, s->spread[k]))
         return;
-    ed__svg_line(b, "ax", x + width / 2, ed__axis_map(y, v - s->spread[k]), x + width / 2, ed__axis_map(y, v + s->spread[k]));
+    ed__svg_line(b, "eb", x + width / 2, ed__axis_map(y, v - s->spread[k]), x + width / 2, ed__axis_map(y, v + s->spread[k]));
 }
 
 void ed__plot_bars(ed__buf *b, const ed_plot *p, const ed__frame *f, const ed__axis *y) {

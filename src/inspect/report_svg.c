@@ -11,7 +11,7 @@ static const char style[] =
     ".ed-plot{font-family:'Helvetica Neue',Helvetica,Arial,'DejaVu Sans',sans-serif;font-size:12px}"
     ".ed-plot .bg{fill:#fff}.ed-plot .t{fill:#333}.ed-plot .h{fill:#111;font-size:15px;font-weight:bold}"
     ".ed-plot .v{font-size:10px}.ed-plot .dark{fill:#111}.ed-plot .pale{fill:#fff}"
-    ".ed-plot .g{stroke:#e4e4e4;stroke-width:1}.ed-plot .ax{stroke:#888;stroke-width:1}.ed-plot .none{fill:#c8c8c8}"
+    ".ed-plot .g{stroke:#e4e4e4;stroke-width:1}.ed-plot .ax{stroke:#888;stroke-width:1}.ed-plot .none{fill:#c8c8c8}.ed-plot .eb{stroke:#222;stroke-width:1.4}"
     ".ed-plot .l{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}.ed-plot .d{stroke-dasharray:6 5}"
     ".ed-plot .d1{stroke-dasharray:2 4}.ed-plot .e{stroke-width:1.2}"
     ".ed-plot .c0{stroke:#0072b2;fill:#0072b2}.ed-plot .c1{stroke:#d55e00;fill:#d55e00}.ed-plot .c2{stroke:#009e73;fill:#009e73}"
@@ -19,7 +19,7 @@ static const char style[] =
     ".ed-plot .c6{stroke:#777;fill:#777}"
     ".ed-plot .cell,.ed-plot .none{shape-rendering:crispEdges}.ed-plot path.l{fill:none}.ed-plot circle,.ed-plot rect{stroke:none}.ed-plot circle{fill-opacity:.75}"
     "@media (prefers-color-scheme:dark){.ed-plot .bg{fill:#16181c}.ed-plot .t{fill:#c8ccd2}.ed-plot .h{fill:#eceff3}"
-    ".ed-plot .g{stroke:#2c3036}.ed-plot .ax{stroke:#7a808a}.ed-plot .none{fill:#4a4f57}.ed-plot .c0{stroke:#3f8fe0;fill:#3f8fe0}"
+    ".ed-plot .g{stroke:#2c3036}.ed-plot .ax{stroke:#7a808a}.ed-plot .none{fill:#4a4f57}.ed-plot .eb{stroke:#eceff3}.ed-plot .c0{stroke:#3f8fe0;fill:#3f8fe0}"
     ".ed-plot .c5{stroke:#9bd3f5;fill:#9bd3f5}.ed-plot .c6{stroke:#a5aab2;fill:#a5aab2}}"
     "</style>";
 
