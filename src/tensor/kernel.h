@@ -47,6 +47,9 @@ typedef struct ed__kernel_table {
     /** As gemm_packed with bf16 weights in the same panel layout (values widened exactly to f32; same chain). */
     void (*gemm_packed_bf16)(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const uint16_t *b_packed, float *c, int64_t ldc,
                              int64_t panel_begin, int64_t panel_end, bool acc);
+    /** The general form of both: element (i, k) of A at a[i*a_row + k*a_col]; b_packed holds f32 or (bf16 = true) bf16 panels. */
+    void (*gemm_panels)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_col, const void *b_packed, bool bf16, float *c,
+                        int64_t ldc, int64_t panel_begin, int64_t panel_end, bool acc);
     /** Packs B given as element (k, j) at b[k*stride_k + j*stride_j] into panels [panel_begin, panel_end). */
     void (*pack_b)(int64_t n, int64_t k, const float *b, int64_t stride_k, int64_t stride_j, float *packed, int64_t panel_begin, int64_t panel_end);
     void (*pack_b_bf16)(int64_t n, int64_t k, const uint16_t *b, int64_t stride_k, int64_t stride_j, uint16_t *packed, int64_t panel_begin,
@@ -63,7 +66,8 @@ const ed__kernel_table *ed__kernels_at(ed_cpu_level level);
 
 /* ---- products over the kernels and, for large non-strict ones, oneDNN (gemm.c). C (+)= op(A) op(B), row-major with element strides, so that any transposed
  * or strided view works without a copy by the caller. Threads split over outputs only.
- * strict: own kernels, row bits independent of m. bf16: operands rounded to bf16, f32 accumulation (training only). */
+ * strict: own kernels, row bits independent of m. bf16: operands rounded to bf16, f32 accumulation (training only).
+ * Always returns ED_OK: short of memory it works in small pieces. */
 typedef struct ed__gemm_args {
     int64_t m, n, k;
     const float *a; /* element (i,k) at a[i*a_row + k*a_col] */
@@ -82,6 +86,11 @@ typedef struct ed__packed ed__packed;
 ed_status ed__packed_create(ed_dtype dtype, int64_t out, int64_t in, const void *w, int64_t stride_out, int64_t stride_in, ed__packed **result);
 void ed__packed_destroy(ed__packed **p);
 size_t ed__packed_bytes(const ed__packed *p);
+/** The parameter's pack as a matrix [out, in], made or renewed when its version changed; thread-safe. NULL when memory is short. */
+const ed__packed *ed__packed_of(ed_param *param, int64_t out, int64_t in);
+/** y[m, n] from output columns [first, first + n) only; first must be a multiple of EDK_PANEL. */
+void ed__packed_linear_part(const ed__packed *p, int64_t first, int64_t n, int64_t m, const float *x, int64_t x_row, float *y, int64_t y_row,
+                            bool accumulate);
 void ed__packed_linear(const ed__packed *p, int64_t m, const float *x, int64_t x_row, float *y, int64_t y_row, bool accumulate);
 
 #endif
