@@ -71,11 +71,8 @@ static void map_gelu_tanh(const float *x, float *y, int64_t n) {
         int m = n - at < BLOCK ? (int)(n - at) : BLOCK;
         memcpy(xs, x + at, (size_t)m * sizeof(float));
         gelu_arg(xs, hi, lo, BLOCK);
-        for (int i = 0; i < m; i += W) {
-            vf v = vload(xs + i);
-            vf g = v / (vexp2w(-vload(hi + i), -vload(lo + i)) + 1.0f);
-            vstore(r + i, vsel(v < -30.0f, vset(-0.0f), g));
-        }
+        for (int i = 0; i < m; i += W)
+            vstore(r + i, vgate(vload(xs + i), vload(hi + i), vload(lo + i)));
         memcpy(y + at, r, (size_t)m * sizeof(float));
     }
 }

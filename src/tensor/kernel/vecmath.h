@@ -35,14 +35,20 @@ EDK_INLINE vf vexpm1_small(vf r) {
     p = vfma(p, r, vset(5.0000001201e-1f));
     return vfma(p, r * r, r);
 }
-/** exp(x + lo), |lo| tiny: the second word carries what x could not hold. */
-EDK_INLINE vf vexp2w(vf x, vf lo) {
+/* The powers of two are applied one after the other, so that results over- and underflow gradually. */
+EDK_INLINE vf vscale2(vf y, vi n) {
+    vi half = n >> 1;
+    return y * vpow2(half) * vpow2(n - half);
+}
+EDK_INLINE vexp_parts vexp_clamped(vf x, vf lo) {
     x = vsel(x > 89.0f, vset(89.0f), x); /* NaN passes */
     x = vsel(x < -105.0f, vset(-105.0f), x);
-    vexp_parts p = vexp_reduce(x, lo);
-    vf y = vexpm1_small(p.r) + 1.0f;
-    vi half = p.n >> 1; /* two steps, so that results over- and underflow gradually */
-    return y * vpow2(half) * vpow2(p.n - half);
+    return vexp_reduce(x, lo);
+}
+/** exp(x + lo), |lo| tiny: the second word carries what x could not hold. */
+EDK_INLINE vf vexp2w(vf x, vf lo) {
+    vexp_parts p = vexp_clamped(x, lo);
+    return vscale2(vexpm1_small(p.r) + 1.0f, p.n);
 }
 EDK_INLINE vf vexp(vf x) {
     return vexp2w(x, vset(0.0f));
@@ -104,9 +110,17 @@ EDK_INLINE vf vtanh(vf x) {
 EDK_INLINE vf vsigmoid(vf x) {
     return 1.0f / (vexp(-x) + 1.0f);
 }
+/** x sigmoid(u + lo), where x and u have one sign. With e = exp(-|u|) it is x / (1 + e) or x e / (1 + e); x e is scaled last, because e alone may be
+ *  subnormal where x e is not. */
+EDK_INLINE vf vgate(vf x, vf u, vf lo) {
+    vi below = u < 0.0f;
+    vexp_parts p = vexp_clamped(-vabs(u), vsel(below, lo, -lo));
+    vf y = vexpm1_small(p.r) + 1.0f;
+    vf e = vscale2(y, p.n), xe = vscale2(vsel(x < -200.0f, vset(-0.0f), x) * y, p.n);
+    return vsel(below, xe, x) / (e + 1.0f);
+}
 EDK_INLINE vf vsilu(vf x) {
-    vf y = x / (vexp(-x) + 1.0f);
-    return vsel(x == -__builtin_inff(), vset(-0.0f), y);
+    return vgate(x, x, vset(0.0f));
 }
 /** log(1 + e^x) = max(x, 0) + log1p(e^-|x|) */
 EDK_INLINE vf vsoftplus(vf x) {
@@ -116,8 +130,18 @@ EDK_INLINE vf velu(vf x) {
     return vsel(x > 0.0f, x, vexpm1(x));
 }
 
+/** erf for |x| <= 0.93. */
+EDK_INLINE vf verf_small(vf x) {
+    vf p = vset(-5.96761703e-4f), s = x * x;
+    p = vfma(p, s, vset(4.99119423e-3f));
+    p = vfma(p, s, vset(-2.67681349e-2f));
+    p = vfma(p, s, vset(1.12819925e-1f));
+    p = vfma(p, s, vset(-3.76125336e-1f));
+    p = vfma(p, s, vset(1.28379166e-1f));
+    return vfma(p, x, x);
+}
 EDK_INLINE vf verf(vf x) {
-    vf t = vabs(x), s = x * x;
+    vf t = vabs(x);
     t = vsel(t > 4.0f, vset(4.0f), t);
     vf r = vfma(vset(-1.72853470e-5f), t, vset(3.83197126e-4f));
     vf u = vfma(vset(-3.88396438e-3f), t, vset(2.42546219e-2f));
@@ -126,13 +150,7 @@ EDK_INLINE vf verf(vf x) {
     r = vfma(r, t, vset(-6.34846687e-1f));
     r = vfma(r, t, vset(-1.28717512e-1f));
     vf large = vcopysign(1.0f - vexp(vfma(r, t, -t)), x);
-    vf p = vset(-5.96761703e-4f);
-    p = vfma(p, s, vset(4.99119423e-3f));
-    p = vfma(p, s, vset(-2.67681349e-2f));
-    p = vfma(p, s, vset(1.12819925e-1f));
-    p = vfma(p, s, vset(-3.76125336e-1f));
-    p = vfma(p, s, vset(1.28379166e-1f));
-    return vsel(vabs(x) > 0.927734375f, large, vfma(p, x, x));
+    return vsel(vabs(x) > 0.927734375f, large, verf_small(x));
 }
 
 /** exp(-t^2/2) for t >= 0 to full relative precision: t = h + l with h of 12 bits, so h*h is exact. */
@@ -140,7 +158,7 @@ EDK_INLINE vf vgauss(vf t) {
     t = vsel(t > 20.0f, vset(20.0f), t);
     vf h = (vf)((vi)t & (int32_t)0xfffff000u);
     vf lo = (t - h) * (t + h) * -0.5f;
-    return vexp2w(h * h * -0.5f, vset(0.0f)) * (vexpm1_small(lo) + 1.0f);
+    return vexp2w(h * h * -0.5f, lo); /* |lo| < 0.05 here: exp's polynomial reaches that far */
 }
 /** Lower normal tail Phi(-t), t >= 0. */
 EDK_INLINE vf vnormal_tail(vf t) {
@@ -161,7 +179,8 @@ EDK_INLINE vf vnormal_tail(vf t) {
 }
 EDK_INLINE vf vnormal_cdf(vf x) {
     vf tail = vnormal_tail(vabs(x));
-    return vsel(x > 0.0f, 1.0f - tail, tail);
+    vf near = vfma(verf_small(x * 0.707106781f), vset(0.5f), vset(0.5f));
+    return vsel(vabs(x) < 0.75f, near, vsel(x > 0.0f, 1.0f - tail, tail));
 }
 EDK_INLINE vf vgelu_erf(vf x) {
     return vsel(x < -20.0f, vset(-0.0f), x * vnormal_cdf(x));
