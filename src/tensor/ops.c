@@ -56,6 +56,9 @@
     X(ste) \
     X(dropout) \
     /* op_matmul.c */ \
+    X(matmul) \
+    X(linear) \
+    X(grouped_matmul) \
     /* op_index.c, op_nearest.c */ \
     X(gather_rows) \
     X(scatter_add_rows) \
