@@ -49,7 +49,7 @@ static void test_panels(void **state) {
         bool fused = level_ > ED_CPU_GENERIC;
         kt->f32_to_bf16(b, b16, (int64_t)MAX_K * MAX_N);
         kt->bf16_to_f32(b16, wide, (int64_t)MAX_K * MAX_N);
-        for (int round = 0; round < 150; round++) {
+        for (int round = 0; round < 88; round++) {
             int64_t n = NS[ed_rng_below(&r, 9)], k = KS[round % N_KS], m = 1 + round % MAX_M, lda = k + (int64_t)ed_rng_below(&r, 3), ldc = n + 5;
             bool trans = round & 1, bf16 = round & 2, acc = ed_rng_below(&r, 2), a_trans = round % 5 == 4;
             int64_t sk = trans ? 1 : n, sj = trans ? (k ? k : 1) : 1, panels = (n + 31) / 32, cut = (int64_t)ed_rng_below(&r, (uint64_t)panels + 1);
