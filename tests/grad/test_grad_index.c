@@ -49,9 +49,9 @@ static ed_tensor *topk(ed_graph *g, ed_tensor **x, int n, void *ctx) {
 
 static void all_kinds(void **state) {
     (void)state;
-    static const gradcheck_in shapes[] = {{1, {1}}, {1, {8}}, {2, {7, 1}}, {2, {1, 5}}, {2, {7, 9}}, {3, {5, 2, 3}}, {3, {3, 1, 4}}};
+    static const gradcheck_in shapes[] = {{.rank = 1, .shape = {1}}, {.rank = 1, .shape = {8}}, {.rank = 2, .shape = {7, 1}}, {.rank = 2, .shape = {1, 5}}, {.rank = 2, .shape = {7, 9}}, {.rank = 3, .shape = {5, 2, 3}}, {.rank = 3, .shape = {3, 1, 4}}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-        gradcheck_in weighted[] = {shapes[s], {1, {shapes[s].shape[0]}}}, slots[] = {shapes[s], shapes[s]};
+        gradcheck_in weighted[] = {shapes[s], {.rank = 1, .shape = {shapes[s].shape[0]}}}, slots[] = {shapes[s], shapes[s]};
         slots[1].shape[0] = (shapes[s].shape[0] + 1) / 2;
         gradcheck("gather_rows", gather, NULL, &shapes[s], 1, 1e-8);
         gradcheck("scatter_add_rows", scatter_add, NULL, weighted, 1, 1e-8);

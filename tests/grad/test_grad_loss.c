@@ -47,7 +47,7 @@ static ed_tensor *pair(ed_graph *g, ed_tensor **x, int n, void *ctx) {
 
 static void cross_entropy(void **state) {
     (void)state;
-    static const gradcheck_in shapes[] = {{1, {1}}, {1, {5}}, {2, {4, 1}}, {2, {1, 6}}, {2, {5, 7}, -4, 4}, {3, {2, 3, 4}, -4, 4}};
+    static const gradcheck_in shapes[] = {{.rank = 1, .shape = {1}}, {.rank = 1, .shape = {5}}, {.rank = 2, .shape = {4, 1}}, {.rank = 2, .shape = {1, 6}}, {.rank = 2, .shape = {5, 7}, .lo = -4, .hi = 4}, {.rank = 3, .shape = {2, 3, 4}, .lo = -4, .hi = 4}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int k = 0; k < 4; k++) {
             options o = {.weights = k & 1, .param = k >> 1 ? 0.3 : 0};
@@ -58,7 +58,7 @@ static void cross_entropy(void **state) {
 static void pairs(void **state) {
     (void)state;
     static const char *names[] = {"mse", "l1", "smooth_l1", "bce_logits", "xent_soft", "kl_div"};
-    static const gradcheck_in shapes[] = {{0, {0}}, {1, {1}}, {1, {6}}, {2, {4, 1}}, {2, {1, 5}}, {2, {5, 7}, -4, 4}, {3, {2, 3, 4}}};
+    static const gradcheck_in shapes[] = {{.rank = 0, .shape = {0}}, {.rank = 1, .shape = {1}}, {.rank = 1, .shape = {6}}, {.rank = 2, .shape = {4, 1}}, {.rank = 2, .shape = {1, 5}}, {.rank = 2, .shape = {5, 7}, .lo = -4, .hi = 4}, {.rank = 3, .shape = {2, 3, 4}}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int kind = 0; kind < 6; kind++)
             for (int weights = 0; weights < (kind < 4 ? 3 : 2); weights++) {

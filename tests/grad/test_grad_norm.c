@@ -18,10 +18,10 @@ static ed_tensor *l2(ed_graph *g, ed_tensor **x, int n, void *ctx) {
 
 static void all_kinds(void **state) {
     (void)state;
-    static const gradcheck_in shapes[] = {{1, {1}}, {1, {6}}, {2, {4, 1}}, {2, {1, 5}}, {2, {6, 7}, -3, 3}, {3, {2, 3, 4}}, {4, {2, 1, 2, 3}}};
+    static const gradcheck_in shapes[] = {{.rank = 1, .shape = {1}}, {.rank = 1, .shape = {6}}, {.rank = 2, .shape = {4, 1}}, {.rank = 2, .shape = {1, 5}}, {.rank = 2, .shape = {6, 7}, .lo = -3, .hi = 3}, {.rank = 3, .shape = {2, 3, 4}}, {.rank = 4, .shape = {2, 1, 2, 3}}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         int64_t n = shapes[s].shape[shapes[s].rank - 1];
-        gradcheck_in in[] = {shapes[s], {1, {n}}, {1, {n}}};
+        gradcheck_in in[] = {shapes[s], {.rank = 1, .shape = {n}}, {.rank = 1, .shape = {n}}};
         double eps = 0.1;
         for (int k = 1; k <= 3; k++)
             gradcheck("layer_norm", layer, &eps, in, k, 1e-7);

@@ -17,7 +17,7 @@ static ed_tensor *rope(ed_graph *g, ed_tensor **x, int n, void *ctx) {
 
 static void all_kinds(void **state) {
     (void)state;
-    static const gradcheck_in shapes[] = {{2, {1, 1}}, {2, {1, 2}}, {2, {3, 7}}, {3, {2, 3, 6}}, {4, {2, 3, 2, 6}}};
+    static const gradcheck_in shapes[] = {{.rank = 2, .shape = {1, 1}}, {.rank = 2, .shape = {1, 2}}, {.rank = 2, .shape = {3, 7}}, {.rank = 3, .shape = {2, 3, 6}}, {.rank = 4, .shape = {2, 3, 2, 6}}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int64_t rotary = 0; rotary <= shapes[s].shape[shapes[s].rank - 1]; rotary += 2)
             for (int k = 0; k < 4; k++) {

@@ -38,7 +38,7 @@ static ed_tensor *log_softmax_kept(ed_graph *g, ed_tensor **x, int n, void *ctx)
 
 static void all_kinds(void **state) {
     (void)state;
-    const gradcheck_in shapes[] = {{1, {1}}, {1, {9}}, {2, {1, 1}}, {2, {7, 1}}, {2, {1, 8}}, {2, {5, 6}, -4, 4}, {3, {2, 3, 5}, -4, 4}, {4, {2, 1, 3, 4}, -4, 4}};
+    const gradcheck_in shapes[] = {{.rank = 1, .shape = {1}}, {.rank = 1, .shape = {9}}, {.rank = 2, .shape = {1, 1}}, {.rank = 2, .shape = {7, 1}}, {.rank = 2, .shape = {1, 8}}, {.rank = 2, .shape = {5, 6}, .lo = -4, .hi = 4}, {.rank = 3, .shape = {2, 3, 5}, .lo = -4, .hi = 4}, {.rank = 4, .shape = {2, 1, 3, 4}, .lo = -4, .hi = 4}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         for (int k = 0; k < 4; k++) {
             options o = {.masked = k & 1, .one = k >> 1};
@@ -46,7 +46,7 @@ static void all_kinds(void **state) {
         }
         gradcheck("log_softmax", log_softmax, NULL, &shapes[s], 1, 1e-8);
     }
-    const gradcheck_in masked = {2, {3, 5}};
+    const gradcheck_in masked = {.rank = 2, .shape = {3, 5}};
     gradcheck("log_softmax, masked", log_softmax_kept, NULL, &masked, 1, 1e-8);
 }
 

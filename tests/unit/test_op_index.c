@@ -401,11 +401,11 @@ static ed_tensor *topk_fn(ed_graph *g, ed_tensor **x) {
 
 static void common_checks(void **state) {
     (void)state;
-    const rowops_in table[] = {{2, {57, 700}}, {2, {20, 30}, .id_limit = 57}};
-    const rowops_in rows[] = {{3, {600, 7, 90}}, {1, {600}, .id_limit = 57}, {1, {600}}};
-    const rowops_in slots[] = {{2, {200, 900}}, {2, {40, 900}}};
-    const rowops_in picks[] = {{2, {900, 130}}, {2, {900, 17}, .id_limit = 130}};
-    const rowops_in segments[] = {{2, {600, 300}}, {1, {600}, .id_low = -1, .id_limit = 50}};
+    const rowops_in table[] = {{.rank = 2, .shape = {57, 700}}, {.rank = 2, .shape = {20, 30}, .id_limit = 57}};
+    const rowops_in rows[] = {{.rank = 3, .shape = {600, 7, 90}}, {.rank = 1, .shape = {600}, .id_limit = 57}, {.rank = 1, .shape = {600}}};
+    const rowops_in slots[] = {{.rank = 2, .shape = {200, 900}}, {.rank = 2, .shape = {40, 900}}};
+    const rowops_in picks[] = {{.rank = 2, .shape = {900, 130}}, {.rank = 2, .shape = {900, 17}, .id_limit = 130}};
+    const rowops_in segments[] = {{.rank = 2, .shape = {600, 300}}, {.rank = 1, .shape = {600}, .id_low = -1, .id_limit = 50}};
     rowops_check(gather_fn, table, 2, 4e-6);
     rowops_check(scatter_add_fn, rows, 3, 4e-6);
     rowops_check(scatter_fn, slots, 2, 1e-7);

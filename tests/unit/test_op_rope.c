@@ -108,7 +108,7 @@ static ed_tensor *interleaved_fn(ed_graph *g, ed_tensor **x) {
 
 static void common_checks(void **state) {
     (void)state;
-    const rowops_in in[] = {{4, {2, 129, 3, 64}}, {2, {2, 129}, .id_low = -20, .id_limit = 300}};
+    const rowops_in in[] = {{.rank = 4, .shape = {2, 129, 3, 64}}, {.rank = 2, .shape = {2, 129}, .id_low = -20, .id_limit = 300}};
     rowops_check(half_fn, in, 2, 1e-6);
     rowops_check(interleaved_fn, in, 2, 1e-6);
 }

@@ -166,7 +166,7 @@ static ed_tensor *masked_fn(ed_graph *g, ed_tensor **x) {
 
 static void common_checks(void **state) {
     (void)state;
-    const rowops_in in[] = {{2, {301, 703}, .lo = -6, .hi = 6}};
+    const rowops_in in[] = {{.rank = 2, .shape = {301, 703}, .lo = -6, .hi = 6}};
     rowops_check(plain_fn, in, 1, 2e-6);
     rowops_check(one_fn, in, 1, 2e-6);
     rowops_check(log_fn, in, 1, 4e-6);
