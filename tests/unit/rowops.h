@@ -1,7 +1,8 @@
 /* tests/unit/rowops.h - one check for any differentiable op of rows, used by test_op_{index,norm,softmax,rope,loss}.c:
  *   - output and gradients have the same bits for 1, 2, 3 and 7 threads,
  *   - F32 (kernels) agrees with F64 (plain loops),
- *   - a second use of the inputs adds its gradient to the first (backward overwrites a fresh buffer and adds to a filled one). */
+ *   - a second use of the inputs adds its gradient to the first (backward overwrites a fresh buffer and adds to a filled one),
+ *   - when memory for results, scratch or gradients ends, the call fails with ED_E_LIMIT and nothing else happens. */
 #ifndef ROWOPS_H
 #define ROWOPS_H
 
@@ -16,6 +17,7 @@
 
 #include "endec/ops.h"
 #include "endec/tensor.h"
+#include "tensor/graph.h"
 
 enum { ROWOPS_MAX_IN = 4 };
 
@@ -34,14 +36,14 @@ typedef struct rowops_result {
     int64_t ny, n[ROWOPS_MAX_IN];
 } rowops_result;
 
-static ed_graph *rowops_graph(void) {
+static inline ed_graph *rowops_graph(void) {
     ed_graph_opts o = ed_graph_opts_train();
     ed_graph *g = NULL;
     assert_int_equal(ed_graph_create(&o, &g), ED_OK);
     return g;
 }
 
-static void rowops_must(ed_graph *g, const void *p) {
+static inline void rowops_must(ed_graph *g, const void *p) {
     ed_error err = {0};
     char text[1024];
     if (!p) {
@@ -51,7 +53,7 @@ static void rowops_must(ed_graph *g, const void *p) {
 }
 
 /** Fails unless the graph stands in error `s` with `part` in its message; then resets the graph. */
-static void rowops_refused(ed_graph *g, const ed_tensor *y, ed_status s, const char *part) {
+static inline void rowops_refused(ed_graph *g, const ed_tensor *y, ed_status s, const char *part) {
     ed_error err = {0};
     assert_null(y);
     assert_int_equal(ed_graph_status(g, &err), s);
@@ -61,19 +63,19 @@ static void rowops_refused(ed_graph *g, const ed_tensor *y, ed_status s, const c
 }
 
 /** |a - b| <= tol * max(1, |a|, |b|), or equal (infinities), or both NaN. */
-static void rowops_close(const char *what, double a, double b, double tol) {
+static inline void rowops_close(const char *what, double a, double b, double tol) {
     if (a == b || (isnan(a) && isnan(b)))
         return;
     if (!(fabs(a - b) <= tol * fmax(1, fmax(fabs(a), fabs(b)))))
         fail_msg("%s: %.10g is not %.10g", what, a, b);
 }
 
-static void rowops_equal(const char *what, const ed_tensor *t, const double *want, double tol) {
+static inline void rowops_equal(const char *what, const ed_tensor *t, const double *want, double tol) {
     for (int64_t i = 0; i < ed_numel(t); i++)
         rowops_close(what, ed_get(t, i), want[i], tol);
 }
 
-static ed_tensor *rowops_floats(ed_graph *g, ed_dtype dtype, int rank, const int64_t *shape, double lo, double hi, ed_rng *rng) {
+static inline ed_tensor *rowops_floats(ed_graph *g, ed_dtype dtype, int rank, const int64_t *shape, double lo, double hi, ed_rng *rng) {
     ed_tensor *t = ed_new(g, dtype, rank, shape);
     rowops_must(g, t);
     for (int64_t i = 0; i < ed_numel(t); i++) {
@@ -86,7 +88,7 @@ static ed_tensor *rowops_floats(ed_graph *g, ed_dtype dtype, int rank, const int
     return t;
 }
 
-static ed_tensor *rowops_feed(ed_graph *g, ed_dtype dtype, const rowops_in *in, ed_rng *rng) {
+static inline ed_tensor *rowops_feed(ed_graph *g, ed_dtype dtype, const rowops_in *in, ed_rng *rng) {
     if (in->id_limit <= 0) {
         bool wide = in->lo == 0 && in->hi == 0;
         ed_tensor *t = rowops_floats(g, dtype, in->rank, in->shape, wide ? -2 : in->lo, wide ? 2 : in->hi, rng);
@@ -99,7 +101,7 @@ static ed_tensor *rowops_feed(ed_graph *g, ed_dtype dtype, const rowops_in *in, 
     return t;
 }
 
-static double *rowops_doubles(const ed_tensor *t) {
+static inline double *rowops_doubles(const ed_tensor *t) {
     double *v = malloc(sizeof *v * (size_t)(ed_numel(t) + 1));
     assert_non_null(v);
     ed_copy_out_f64(t, v);
@@ -107,7 +109,7 @@ static double *rowops_doubles(const ed_tensor *t) {
 }
 
 /** fn called `copies` times on the same inputs; all calls seeded with one random cotangent. */
-static rowops_result rowops_run(rowops_fn fn, const rowops_in *in, int n, ed_dtype dtype, int threads, int copies) {
+static inline rowops_result rowops_run(rowops_fn fn, const rowops_in *in, int n, ed_dtype dtype, int threads, int copies) {
     rowops_result r = {0};
     ed_tensor *x[ROWOPS_MAX_IN];
     ed_seed seeds[2];
@@ -138,20 +140,20 @@ static rowops_result rowops_run(rowops_fn fn, const rowops_in *in, int n, ed_dty
     return r;
 }
 
-static void rowops_free(rowops_result *r) {
+static inline void rowops_free(rowops_result *r) {
     free(r->y);
     for (int i = 0; i < ROWOPS_MAX_IN; i++)
         free(r->grad[i]);
 }
 
-static void rowops_same_bits(const rowops_result *a, const rowops_result *b, int n) {
+static inline void rowops_same_bits(const rowops_result *a, const rowops_result *b, int n) {
     assert_memory_equal(a->y, b->y, sizeof(double) * (size_t)a->ny);
     for (int i = 0; i < n; i++)
         if (a->n[i])
             assert_memory_equal(a->grad[i], b->grad[i], sizeof(double) * (size_t)a->n[i]);
 }
 
-static void rowops_near(const char *what, const rowops_result *a, const rowops_result *b, int n, double factor, double tol) {
+static inline void rowops_near(const char *what, const rowops_result *a, const rowops_result *b, int n, double factor, double tol) {
     char text[128];
     for (int64_t k = 0; k < a->ny; k++)
         rowops_close(what, a->y[k], b->y[k], tol);
@@ -164,9 +166,40 @@ static void rowops_near(const char *what, const rowops_result *a, const rowops_r
     }
 }
 
+/** Runs fn with the room for results (which = 0), scratch (1) or gradients (2) cut to growing sizes; rows of x[0] are strided, so that a copy is needed. */
+static inline void rowops_caps(rowops_fn fn, const rowops_in *in, int n, int which) {
+    bool done = false;
+    for (size_t room = 1; !done; room = room * 16) {
+        ed_tensor *x[ROWOPS_MAX_IN];
+        ed_error err = {0};
+        ed_rng rng = ed_rng_make(5, 1);
+        ed_graph *g = rowops_graph();
+        rowops_in wide = in[0];
+        wide.shape[wide.rank - 1] *= 2;
+        for (int i = 1; i < n; i++)
+            x[i] = rowops_feed(g, ED_DTYPE_F32, &in[i], &rng);
+        x[0] = ed_slice(g, rowops_feed(g, ED_DTYPE_F32, &wide, &rng), -1, 0, INT64_MAX, 2);
+        rowops_must(g, x[0]);
+        if (which == 0)
+            ed_arena_set_cap(g->arena, ed_arena_used(g->arena) + room);
+        if (which == 1)
+            ed_arena_set_cap(g->scratch, room);
+        if (which == 2)
+            g->opts.cap_bytes = ed_arena_used(g->arena) + room;
+        ed_seed seed = {fn(g, x), NULL};
+        done = seed.tensor && ed_backward(g, &seed, 1, &err) == ED_OK;
+        if (!done)
+            assert_int_equal(ed_graph_status(g, &err), ED_E_LIMIT);
+        assert_true(done || room < (size_t)1 << 40);
+        ed_graph_destroy(&g);
+    }
+}
+
 /** The whole check; tol is for F32 against F64. */
-static void rowops_check(rowops_fn fn, const rowops_in *in, int n, double tol) {
+static inline void rowops_check(rowops_fn fn, const rowops_in *in, int n, double tol) {
     static const int threads[] = {2, 3, 7};
+    for (int which = 0; which < 3; which++)
+        rowops_caps(fn, in, n, which);
     for (int f64 = 0; f64 < 2; f64++) {
         ed_dtype dtype = f64 ? ED_DTYPE_F64 : ED_DTYPE_F32;
         rowops_result one = rowops_run(fn, in, n, dtype, 1, 1);

@@ -407,7 +407,7 @@ static void common_checks(void **state) {
     const rowops_in picks[] = {{.rank = 2, .shape = {900, 130}}, {.rank = 2, .shape = {900, 17}, .id_limit = 130}};
     const rowops_in segments[] = {{.rank = 2, .shape = {600, 300}}, {.rank = 1, .shape = {600}, .id_low = -1, .id_limit = 50}};
     rowops_check(gather_fn, table, 2, 4e-6);
-    rowops_check(scatter_add_fn, rows, 3, 4e-6);
+    rowops_check(scatter_add_fn, rows, 3, 3e-5); /* dots of 630 numbers */
     rowops_check(scatter_fn, slots, 2, 1e-7);
     rowops_check(take_fn, picks, 2, 4e-6);
     rowops_check(sum_fn, segments, 2, 4e-6);
