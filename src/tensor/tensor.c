@@ -51,7 +51,8 @@ bool ed__broadcast_shape(const ed_tensor *a, const ed_tensor *b, int *rank, int6
 
 ed_tensor ed__view_of(void *data, ed_dtype dtype, int rank, const int64_t *shape) {
     ed_tensor t = {.data = data, .rank = rank, .dtype = dtype};
-    memcpy(t.shape, shape, (size_t)rank * sizeof *shape);
+    if (rank > 0) /* shape may be NULL for a single number */
+        memcpy(t.shape, shape, (size_t)rank * sizeof *shape);
     ed__contiguous_strides(rank, shape, t.stride);
     return t;
 }
