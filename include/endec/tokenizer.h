@@ -51,7 +51,8 @@ ED_API ed_status ed_tokenizer_load_llama2c(const char *path, int32_t vocab_size,
 ED_API ed_status ed_tokenizer_load_llama2c_memory(const char *name, const void *data, size_t n, int32_t vocab_size, ed_tokenizer **out,
                                                   ed_error *err);
 /** Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json (each atomically) into `folder`, which is made when absent. The Hugging
- *  Face `tokenizers` library opens them and gives the same ids for valid UTF-8 text without U+2581. llama2c writes tokenizer.bin instead. */
+ *  Face `tokenizers` library opens them and gives the same ids for valid UTF-8 text (but for U+2581, which it takes
+ *  for a space, and for texts spelt like byte pieces). llama2c writes tokenizer.bin instead. */
 ED_API ed_status ed_tokenizer_save(const ed_tokenizer *t, const char *folder, ed_error *err);
 ED_API void ed_tokenizer_destroy(ed_tokenizer **t);
 

@@ -130,4 +130,4 @@ static ed_status unigram_encode(const ed_tokenizer *t, const ed__tok_text *x, ed
     return st;
 }
 
-const ed__tok_kind ed__tok_unigram = {"unigram", unigram_prepare, unigram_encode, NULL, unigram_destroy};
+const ed__tok_kind ed__tok_unigram = {"unigram", unigram_prepare, unigram_encode, ed__train_unigram, unigram_destroy};

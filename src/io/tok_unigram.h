@@ -15,5 +15,7 @@ typedef struct ed__unigram_table {
 } ed__unigram_table;
 /** Fills table->cells[0..n] for s[0..n). scores[id] are log probabilities. */
 ed_status ed__unigram_best(const ed__trie *trie, const double *scores, double unk_score, const char *s, size_t n, ed__unigram_table *table);
+/** Training (tok_train_unigram.c). */
+ed_status ed__train_unigram(ed_tokenizer *t, const ed_tokenizer_train_opts *o, const ed__corpus *c, ed_error *err);
 
 #endif
