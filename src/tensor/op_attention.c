@@ -155,7 +155,7 @@ static bool make_outputs(ed_call *c, ed__attn *a) {
 static void set_dropout(const ed_call *c, ed__attn *a) {
     double p = a->o.dropout;
     a->drop = p > 0 && ed_graph_get_opts(c->g)->train;
-    a->drop_limit = p >= 1 ? UINT32_MAX : (uint32_t)(p * 4294967296.0);
+    a->drop_limit = (uint32_t)(p * 4294967296.0);
     if (a->drop)
         ed__graph_rng(c->g, a->o.site, c->pass, &a->key, a->counter);
 }
@@ -269,7 +269,7 @@ ed_tensor *ed_attention(ed_graph *g, ed_tensor *q, const ed_kv *kv, int n, const
     if (n < 1 || n > MAX_SEGMENTS)
         return ed_graph_fail(g, ED_E_INVALID, "attention: %d runs of keys; 1 to %d are allowed", n, MAX_SEGMENTS);
     ed__attn a = {.n_seg = n, .o = opts ? *opts : ed_attention_opts_default()};
-    if (!(a.o.dropout >= 0 && a.o.dropout <= 1) || !(a.o.softcap >= 0) || !isfinite(a.o.scale))
+    if (!(a.o.dropout >= 0 && a.o.dropout < 1) || !(a.o.softcap >= 0) || !isfinite(a.o.scale))
         return ed_graph_fail(g, ED_E_RANGE, "attention: dropout %g, softcap %g, scale %g", a.o.dropout, a.o.softcap, a.o.scale);
     if (a.o.labels)
         a.labels = *a.o.labels;

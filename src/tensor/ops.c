@@ -84,6 +84,7 @@
     X(l1) \
     X(smooth_l1) \
     /* op_attention.c */ \
+    X(attention) \
     /* checkpoint.c */ \
     X(checkpoint) \
     /* end */
