@@ -181,7 +181,8 @@ ED_API ed_status ed_ckpt_verify(const char *path, int64_t *step, ed_error *err);
  *  is none at all; ED_E_FORMAT: there are some, but none verifies (the reason is the newest one's). *path: free with ed_ckpt_path_free. */
 ED_API ed_status ed_ckpt_find(const char *dir, char **path, int64_t *step, ed_error *err);
 ED_API void ed_ckpt_path_free(char **path);
-/** Removes checkpoints older than the newest `keep` (>= 1) that verify, and left-overs of broken saves. Call it while holding the folder's lock. */
+/** Removes checkpoints older than the newest `keep` (>= 1) that verify, and left-overs of broken saves. Call it while holding the folder's lock and
+ *  while no writer of the folder is open. */
 ED_API ed_status ed_ckpt_prune(const char *dir, int keep, ed_error *err);
 
 #ifdef __cplusplus

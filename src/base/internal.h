@@ -72,6 +72,9 @@ ed_status ed__save_write(ed__save *s, const void *data, size_t n);
 ed_status ed__save_commit(ed__save **s, ed_error *err);
 void ed__save_abort(ed__save **s);
 ed_status ed__file_write_atomic(const char *path, const void *data, size_t n, ed_error *err);
+/** rename(2) of a file or folder, and the flush of a folder that makes renames in it durable; both fail on demand in test builds. */
+ed_status ed__rename(const char *from, const char *to, ed_error *err);
+ed_status ed__dir_sync(const char *dir, ed_error *err);
 ed_status ed__dir_make(const char *path, ed_error *err); /* with parents; existing is fine */
 bool ed__path_exists(const char *path);
 bool ed__path_is_dir(const char *path);

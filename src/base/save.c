@@ -262,6 +262,21 @@ void ed__save_abort(ed__save **save) {
     *save = NULL;
 }
 
+ed_status ed__rename(const char *from, const char *to, ed_error *err) {
+    return sys_rename(from, to) == 0 ? ED_OK : ed__errno_error(err, errno, from, "rename");
+}
+
+ed_status ed__dir_sync(const char *dir, ed_error *err) {
+    ed_status status = ED_OK;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == EACCES ? ED_OK : ed__errno_error(err, errno, dir, "open the folder");
+    if (sys_fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+        status = ed__errno_error(err, errno, dir, "flush the folder");
+    close(fd);
+    return status;
+}
+
 ed_status ed__file_write_atomic(const char *path, const void *data, size_t n, ed_error *err) {
     ed__save *s;
     ED_TRY(ed__save_open(path, &s, err));
