@@ -135,18 +135,25 @@ static void FN(sift_down)(T *v, int32_t *id, int64_t at, int64_t n) {
 }
 
 static void FN(topk_row)(const T *x, int64_t n, T *v, int32_t *id, int64_t k) {
+    if (k == 0)
+        return;
     for (int64_t i = 0; i < k; i++) {
         v[i] = x[i];
         id[i] = (int32_t)i;
     }
     for (int64_t i = k / 2 - 1; i >= 0; i--)
         FN(sift_down)(v, id, i, k);
-    for (int64_t i = k; i < n; i++)
-        if (x[i] > v[0] || (isnan(x[i]) && !isnan(v[0]))) { /* an equal value has the higher index: it never enters */
-            v[0] = x[i];
-            id[0] = (int32_t)i;
-            FN(sift_down)(v, id, 0, k);
-        }
+    for (int64_t i0 = k; i0 < n; i0 += COL_BLOCK) {
+        int64_t end = i0 + COL_BLOCK < n ? i0 + COL_BLOCK : n;
+        if (FN(v_max)(x + i0, end - i0) <= v[0]) /* nothing in this block beats the worst kept (false with a NaN) */
+            continue;
+        for (int64_t i = i0; i < end; i++)
+            if (x[i] > v[0] || (isnan(x[i]) && !isnan(v[0]))) { /* an equal value has the higher index: it never enters */
+                v[0] = x[i];
+                id[0] = (int32_t)i;
+                FN(sift_down)(v, id, 0, k);
+            }
+    }
     for (int64_t m = k - 1; m > 0; m--) { /* heap sort: the worst goes last */
         T last = v[m];
         int32_t last_id = id[m];

@@ -43,10 +43,6 @@ static double row_weight(const ed_tensor *w, int64_t i) {
     return w->dtype == ED_DTYPE_F64 ? ((const double *)w->data)[at] : (double)((const float *)w->data)[at];
 }
 
-static double pair_weight(const pair_work *k, int64_t r) {
-    return k->each ? 1 : row_weight(k->weights, r);
-}
-
 #define T float
 #define FN(name) name##_f32
 #include "tensor/op_loss_tmpl.h"

@@ -130,24 +130,27 @@ static double FN(bce_sum)(const T *x, const T *t, int64_t n, double pw) {
 }
 
 static double FN(pair_sum)(const pair_work *k, const T *a, const T *b, int64_t n) {
+    T d[V_CHUNK];
     double sum = 0;
+    if (k->kind == PAIR_BCE)
+        return FN(bce_sum)(a, b, n, k->param);
+    for (int64_t j = 0; j < n; j++)
+        d[j] = a[j] - b[j];
     switch (k->kind) {
     case PAIR_MSE:
-        for (int64_t j = 0; j < n; j++)
-            sum += (double)((a[j] - b[j]) * (a[j] - b[j]));
-        return sum;
+        return (double)FN(v_dot)(d, d, n);
     case PAIR_L1:
         for (int64_t j = 0; j < n; j++)
-            sum += fabs((double)(a[j] - b[j]));
-        return sum;
+            d[j] = d[j] < 0 ? -d[j] : d[j];
+        return (double)FN(v_sum)(d, n);
     case PAIR_SMOOTH_L1:
         for (int64_t j = 0; j < n; j++) {
-            double d = fabs((double)(a[j] - b[j]));
-            sum += d < k->param ? d * d / (2 * k->param) : d - k->param / 2;
+            double e = fabs((double)d[j]);
+            sum += e < k->param ? e * e / (2 * k->param) : e - k->param / 2;
         }
         return sum;
     case PAIR_BCE:
-        return FN(bce_sum)(a, b, n, k->param);
+        break;
     }
     return sum;
 }
@@ -185,7 +188,7 @@ static void FN(pair_forward)(void *ctx, int64_t begin, int64_t end) {
     const pair_work *k = ctx;
     for (int64_t item = begin; item < end; item++) {
         int64_t r = item / k->pieces, at = item % k->pieces * V_CHUNK, len = k->n - at < V_CHUNK ? k->n - at : V_CHUNK;
-        double w = pair_weight(k, r);
+        double w = k->each ? 1 : row_weight(k->weights, r);
         const T *a = (const T *)k->a->data + ed__row_offset(k->a, r) + at, *b = (const T *)k->b->data + ed__row_offset(k->b, r) + at;
         if (!k->each) {
             k->part[item] = w == 0 ? 0 : w / (double)k->n * FN(pair_sum)(k, a, b, len);
@@ -199,6 +202,17 @@ static void FN(pair_forward)(void *ctx, int64_t begin, int64_t end) {
     }
 }
 
+/* dx (+)= factor * d; none: the row is ignored, whatever d is. */
+static void FN(put)(T factor, bool none, const T *d, T *dx, int64_t n, bool fresh) {
+    if (none && fresh)
+        memset(dx, 0, (size_t)n * sizeof *dx);
+    else if (!none && fresh)
+        for (int64_t j = 0; j < n; j++)
+            dx[j] = factor * d[j];
+    else if (!none)
+        FN(v_axpy)(factor, d, dx, n);
+}
+
 static void FN(pair_backward)(void *ctx, int64_t begin, int64_t end) {
     const pair_work *k = ctx;
     T d[V_CHUNK];
@@ -206,10 +220,14 @@ static void FN(pair_backward)(void *ctx, int64_t begin, int64_t end) {
         int64_t r = item / k->pieces, at = item % k->pieces * V_CHUNK, len = k->n - at < V_CHUNK ? k->n - at : V_CHUNK;
         T *dx = (T *)k->dx + r * k->n + at;
         FN(pair_slope)(k, (const T *)k->a->data + ed__row_offset(k->a, r) + at, (const T *)k->b->data + ed__row_offset(k->b, r) + at, d, len);
+        if (!k->each) {
+            double w = row_weight(k->weights, r);
+            FN(put)((T)(w * k->scale / (double)k->n), w == 0 || k->scale == 0, d, dx, len, k->fresh);
+            continue;
+        }
         for (int64_t j = 0; j < len; j++) {
-            double w = k->each ? row_weight(k->weights, r * k->n + at + j) : pair_weight(k, r) / (double)k->n;
-            T v = w == 0 ? (T)0 : (T)(w * k->scale * (double)d[j]);
-            dx[j] = k->fresh ? v : dx[j] + v;
+            double w = row_weight(k->weights, r * k->n + at + j);
+            FN(put)((T)(w * k->scale), w == 0 || k->scale == 0, d + j, dx + j, 1, k->fresh);
         }
     }
 }

@@ -7,7 +7,7 @@
  * winners are then scored and ordered by their exact squared distance. k is expected to be small (insertion into a sorted list). */
 #include "tensor/op_rows.h"
 
-enum { TILE_ROWS = 256, TILE_CODES = 1024 };
+enum { TILE_ROWS = 256, TILE_CODES = 1024, BLOCK = 64 };
 
 typedef struct nearest_attrs {
     int64_t k;

@@ -10,14 +10,15 @@ static void FN(code_norms)(void *ctx, int64_t begin, int64_t end) {
     }
 }
 
-/* Key of a code, larger is better: dot, dot / |c|, or 2 dot - |c|^2 (|x|^2 is the same for all). NaN is the worst. */
-static T FN(key_of)(const nearest_work *k, T dot, int64_t code) {
-    T v = dot;
+/* Turns the dots of one row with codes [code0, code0 + n) into keys, larger is better: dot, dot / |c|, or 2 dot - |c|^2 (|x|^2 is the same for all). */
+static void FN(keys_of)(const nearest_work *k, T *v, int64_t n) {
+    const T *norms = (const T *)k->norms + k->code0;
     if (k->kind == ED_NEAREST_L2)
-        v = 2 * dot - ((const T *)k->norms)[code];
+        for (int64_t j = 0; j < n; j++)
+            v[j] = 2 * v[j] - norms[j];
     else if (k->kind == ED_NEAREST_COSINE)
-        v = dot * ((const T *)k->norms)[code];
-    return isnan(v) ? (T)-INFINITY : v;
+        for (int64_t j = 0; j < n; j++)
+            v[j] *= norms[j];
 }
 
 /* Keeps the k best (key, id) sorted, best first. Ids arrive ascending: an equal key goes behind. held = entries so far. */
@@ -33,17 +34,21 @@ static void FN(offer)(T *key, int32_t *id, int64_t held, int64_t k, T new_key, i
     id[at] = (int32_t)code;
 }
 
-/* Offers the codes [k->code0, k->code1) to the rows [row0 + begin, row0 + end); k->dots [rows of the tile, code1 - code0]. */
+/* Offers the codes [k->code0, k->code1) to the rows row0 + [begin, end); k->dots [rows of the tile, code1 - code0]. A block whose maximum does not beat
+ * the worst entry is skipped; a NaN key counts as -inf. */
 static void FN(offer_rows)(void *ctx, int64_t begin, int64_t end) {
     const nearest_work *k = ctx;
     int64_t width = k->code1 - k->code0;
     for (int64_t i = begin; i < end; i++) {
-        const T *dots = (const T *)k->dots + i * width;
-        T *key = (T *)k->keys + (k->row0 + i) * k->k;
+        T *v = (T *)k->dots + i * width, *key = (T *)k->keys + (k->row0 + i) * k->k;
         int32_t *id = k->ids + (k->row0 + i) * k->k;
-        for (int64_t j = 0; j < width; j++) {
-            int64_t code = k->code0 + j;
-            FN(offer)(key, id, code < k->k ? code : k->k, k->k, FN(key_of)(k, dots[j], code), code);
+        FN(keys_of)(k, v, width);
+        for (int64_t j0 = 0; j0 < width; j0 += BLOCK) {
+            int64_t len = width - j0 < BLOCK ? width - j0 : BLOCK, code = k->code0 + j0;
+            if (code >= k->k && FN(v_max)(v + j0, len) <= key[k->k - 1])
+                continue;
+            for (int64_t j = 0; j < len; j++, code++)
+                FN(offer)(key, id, code < k->k ? code : k->k, k->k, isnan(v[j0 + j]) ? (T)-INFINITY : v[j0 + j], code);
         }
     }
 }
