@@ -257,8 +257,10 @@ ed_tensor *ed_pad(ed_graph *g, ed_tensor *x, const int64_t *before, const int64_
     pad_attrs a = {.kind = kind, .value = value};
     if (!x)
         return ed_graph_fail(g, ED_E_INVALID, "pad: operand 0 is missing");
-    memcpy(a.before, before, (size_t)x->rank * sizeof *before);
-    memcpy(a.after, after, (size_t)x->rank * sizeof *after);
+    for (int d = 0; d < x->rank; d++) {
+        a.before[d] = before[d];
+        a.after[d] = after[d];
+    }
     return ed__op_run(g, &ed__op_pad, &a, sizeof a, &x, 1, 0, NULL);
 }
 

@@ -69,7 +69,7 @@ bool ed__tape_push(ed_graph *g, ed_call *c) {
 /** The call with its operand list and attributes in the arena; NULL when an operand is missing or memory is gone. */
 static ed_call *call_make(ed_graph *g, const ed_op *op, const void *attrs, size_t attrs_bytes, ed_tensor *const *in, int n_in, uint32_t optional) {
     for (int i = 0; i < n_in; i++)
-        if (!in[i] && !(optional >> i & 1u))
+        if (!in[i] && (i >= 32 || !(optional >> i & 1u)))
             return (void *)ed_graph_fail(g, ED_E_INVALID, "%s: operand %d is missing", op->name, i);
     size_t in_bytes = (size_t)n_in * sizeof *in, at_in = (sizeof(ed_call) + 15) & ~(size_t)15, at_attrs = at_in + ((in_bytes + 15) & ~(size_t)15);
     char *mem = ed_arena_alloc(g->arena, at_attrs + attrs_bytes);
