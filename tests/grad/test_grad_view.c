@@ -151,6 +151,22 @@ static void dropouts(void **state) {
     }
 }
 
+/* inside a checkpoint the second forward draws the same mask as the first */
+static ed_tensor *noisy(void *ctx, ed_graph *g, ed_tensor **in, int n) {
+    (void)ctx, (void)n;
+    return ed_mul(g, ed_dropout(g, ed_square(g, in[0]), 0.4, 5, false), ed_exp(g, in[1]));
+}
+static ed_tensor *checkpointed(ed_graph *g, ed_tensor **x, int n, void *ctx) {
+    return ed_checkpoint(g, noisy, ctx, x, n);
+}
+
+static void checkpoints(void **state) {
+    (void)state;
+    gradcheck_in in[2] = {{.rank = 2, .shape = {4, 5}}, {.rank = 1, .shape = {5}}};
+    gradcheck("checkpoint", checkpointed, NULL, in, 2, 1e-8);
+    twincheck("checkpoint", checkpointed, NULL, in, 2, 4e-6);
+}
+
 /* scale_grad and ste define their gradients; values are x and q */
 static void steered(void **state) {
     (void)state;
@@ -176,6 +192,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(views),            cmocka_unit_test(concats),  cmocka_unit_test(pads),    cmocka_unit_test(casts),
         cmocka_unit_test(stop_grad_blocks), cmocka_unit_test(dropouts), cmocka_unit_test(steered),
+        cmocka_unit_test(checkpoints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
