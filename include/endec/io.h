@@ -3,6 +3,7 @@
  * One view serves every weight format: an `ed_tensor_file` is a list of named tensors that point into a read-only mapping of the file.
  * Everything in a file is checked before it is used (docs/limits.md has the limits, docs/formats/ the layouts): a damaged, cut or hostile file is
  * refused with the file, the tensor and the byte named; it never crashes and never makes the library allocate by its word.
+ * Files stay mapped while they are open: nothing may cut one short meanwhile (Endec itself never writes into a file in place).
  * Saving is atomic: after a crash or on a full disk the old file is still there, whole. */
 #ifndef ENDEC_IO_H
 #define ENDEC_IO_H

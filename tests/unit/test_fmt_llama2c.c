@@ -202,6 +202,15 @@ static void test_hostile(void **state) {
             if (memcmp(bad, data, n) != 0)
                 assert_int_equal(open_image(bad, n, NULL), ED_E_FORMAT);
         }
+    /* heads that do not group, in a file that is otherwise right: kv = 6, head = 2 */
+    int32_t odd[7] = {8, 1, 1, 4, 3, 1, 1};
+    size_t floats = 8 + 8 + 64 + 48 + 48 + 64 + 8 + 3 * 8 + 8 + 2;
+    unsigned char *ungrouped = calloc(28 + 4 * floats, 1);
+    ed_error e = {0};
+    memcpy(ungrouped, odd, sizeof odd);
+    assert_int_equal(open_image(ungrouped, 28 + 4 * floats, &e), ED_E_FORMAT);
+    assert_non_null(strstr(e.message, "KV heads"));
+    free(ungrouped);
     /* products that wrap: 2^28 everywhere; and a header that fits no size at all */
     int32_t huge[7] = {1 << 28, 1 << 28, 4096, 1 << 26, 1 << 26, 1 << 28, 1 << 28};
     memcpy(bad, huge, sizeof huge);

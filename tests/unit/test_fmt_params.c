@@ -168,9 +168,34 @@ static void test_many_missing_names(void **state) {
     ed_params_destroy(&set);
 }
 
+/* More than one chunk of the writer: offsets of source and target differ. */
+static void test_large_conversion(void **state) {
+    (void)state;
+    enum { N = 1500001 };
+    int64_t shape[] = {N};
+    ed_params *from, *to;
+    ed_param *a, *b;
+    ed_tensor_file *f;
+    assert_int_equal(ed_params_create(&from), ED_OK);
+    assert_int_equal(ed_params_create(&to), ED_OK);
+    assert_int_equal(ed_params_add(from, "w", ED_DTYPE_F32, 1, shape, &a, NULL), ED_OK);
+    assert_int_equal(ed_params_add(to, "w", ED_DTYPE_F32, 1, shape, &b, NULL), ED_OK);
+    for (int64_t i = 0; i < N; i++)
+        ((float *)a->data)[i] = (float)(i % 251) - 100; /* exact in BF16 */
+    assert_int_equal(ed_params_save(from, in_dir("l"), ED_DTYPE_BF16, NULL, NULL), ED_OK);
+    assert_int_equal(ed_tensor_file_open(in_dir("l"), NULL, &f, NULL), ED_OK);
+    assert_int_equal(ed_tensor_file_at(f, 0)->dtype, ED_FILE_BF16);
+    assert_int_equal(ed_params_load(to, f, NULL, NULL), ED_OK);
+    assert_memory_equal(a->data, b->data, N * 4);
+    ed_tensor_file_close(&f);
+    ed_params_destroy(&from);
+    ed_params_destroy(&to);
+}
+
 static void test_integers(void **state) {
     (void)state;
     static const int64_t i64[] = {INT32_MAX, INT32_MIN, 5, (int64_t)INT32_MAX + 1};
+    static const int64_t low[] = {(int64_t)INT32_MIN - 1};
     static const uint64_t u64[] = {7, UINT64_MAX};
     static const int8_t i8[] = {-1, 127};
     static const uint8_t bools[] = {0, 1, 2};
@@ -186,6 +211,8 @@ static void test_integers(void **state) {
     assert_int_equal(ed_file_tensor_read(&t, 2, 3, ED_DTYPE_I32, out, &e), ED_E_RANGE);
     assert_int_equal(ed_file_tensor_read(&t, -1, 1, ED_DTYPE_I32, out, &e), ED_E_RANGE);
     assert_int_equal(ed_file_tensor_read(&t, 0, 4, ED_DTYPE_F32, out, &e), ED_E_DTYPE);
+    t = (ed_file_tensor){.name = "t", .data = low, .bytes = sizeof low, .shape = {1}, .dtype = ED_FILE_I64, .rank = 1};
+    assert_int_equal(ed_file_tensor_read(&t, 0, 1, ED_DTYPE_I32, out, &e), ED_E_RANGE);
     t = (ed_file_tensor){.name = "t", .data = u64, .bytes = sizeof u64, .shape = {2}, .dtype = ED_FILE_U64, .rank = 1};
     assert_int_equal(ed_file_tensor_read(&t, 0, 2, ED_DTYPE_I32, out, &e), ED_E_RANGE);
     t = (ed_file_tensor){.name = "t", .data = i8, .bytes = 2, .shape = {2}, .dtype = ED_FILE_I8, .rank = 1};
@@ -199,6 +226,6 @@ static void test_integers(void **state) {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
 int main(void) {
     const struct CMUnitTest tests[] = {CASE(test_all_conversions), CASE(test_refusals),           CASE(test_names_by_callback),
-                                       CASE(test_many_missing_names), CASE(test_integers)};
+                                       CASE(test_many_missing_names), CASE(test_large_conversion),   CASE(test_integers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -201,6 +201,7 @@ static const hostile HOSTILE[] = {
     {T("\"F32\"", "[4294967296,4294967296]", "[0,0]"), 0, ED_E_FORMAT},
     {T("\"F32\"", "[4294967296,1073741825]", "[0,4]"), 4, ED_E_FORMAT},
     {T("\"F32\"", "[1099511627776,1099511627776,0]", "[0,0]"), 0, ED_E_FORMAT},
+    {T("\"F32\"", "[0,1099511627776,1099511627776]", "[0,0]"), 0, ED_E_FORMAT},
     {T("\"U8\"", "[1099511627777]", "[0,1]"), 1, ED_E_FORMAT},
     {T("\"U8\"", "[9223372036854775808]", "[0,0]"), 0, ED_E_FORMAT},
     {T("\"U8\"", "[18446744073709551617]", "[0,1]"), 1, ED_E_FORMAT},
@@ -237,6 +238,10 @@ static const hostile HOSTILE[] = {
     {T("\"f32\"", "[2]", "[0,8]"), 8, ED_E_UNSUPPORTED},
     {T("\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"", "[2]", "[0,8]"), 8, ED_E_LIMIT},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2]}}", 8, ED_E_FORMAT},
+    {"{\"x\":{\"dtype\":\"F32\",\"shape\":[0]}}", 0, ED_E_FORMAT},
+    {"{\"x\":{\"dtype\":\"BOOL\",\"data_offsets\":[0,1]}}", 1, ED_E_FORMAT},
+    {"{\"x\":{\"shape\":[1],\"data_offsets\":[0,1]}}", 1, ED_E_FORMAT},
+    {"{\"x\":{}}", 0, ED_E_FORMAT},
     {"{\"x\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, ED_E_FORMAT},
     {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"z\":0}}", 8, ED_E_FORMAT},
     {"{\"x\":[]}", 0, ED_E_FORMAT},
@@ -509,6 +514,8 @@ static void test_shards(void **state) {
     assert_int_equal(open_index("{\"weight_map\":{" S1 "\"q\":\"s2.safetensors\"," S2 "}}", false, &e), ED_E_FORMAT);
     assert_non_null(strstr(e.message, "'q'"));
     assert_int_equal(open_index("{\"weight_map\":{" S1 S2 ",\"q\":\"s3.safetensors\"}}", false, &e), ED_E_NOT_FOUND);
+    assert_int_equal(open_index("{\"weight_map\":{\"b\":\"s2.safetensors\",\"a\\\"\\n\":\"s1.safetensors\",\"c\":\"s1.safetensors\"," S2 "}}", false, &e), ED_E_FORMAT);
+    assert_non_null(strstr(e.message, "'b' is not in 's2.safetensors'"));
     assert_int_equal(open_index("{\"weight_map\":{}}", false, &e), ED_E_FORMAT);
     assert_int_equal(open_index("{\"weight_map\":[]}", false, &e), ED_E_FORMAT);
     assert_int_equal(open_index("{}", false, &e), ED_E_FORMAT);
