@@ -35,7 +35,7 @@ typedef struct ed__attn_kernels {
     /** c[i, j] (+)= sum_k a[i*ar + k*ac] b[k*ldb + j], i < m, j < n; n a multiple of 16. Each element is one chain of fused multiply-adds in ascending k
      *  (generic: multiply, then add), starting from c (acc) or 0. */
     void (*gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t ar, int64_t ac, const float *b, int64_t ldb, float *c, int64_t ldc, bool acc);
-    /** dst[c * 128 + r] = src[r * ld + c] for r < rows (a multiple of 16, <= 128), c < cols. */
+    /** dst[c * 128 + r] = src[r * ld + c] for r < rows (a multiple of 8, <= 128), c < cols. */
     void (*transpose)(const float *src, int64_t ld, int64_t rows, int64_t cols, float *dst);
     void (*finish)(const edk_attn_finish *f, float *s);
     /** s becomes e^(s - m') and the row's m, l (and u = sum e^(s-m) s when not NULL) take the tile in; returns the factor e^(m - m') for what was summed before. A tile
@@ -43,6 +43,7 @@ typedef struct ed__attn_kernels {
     float (*softmax)(float *s, uint32_t active, float *m, float *l, float *u);
     void (*multiply)(float *s, uint32_t active, const float *factor);
     void (*scale)(float *x, int64_t n, float f);
+    float (*dot)(const float *x, const float *y, int64_t n); /* sixteen partial sums by index mod 16 */
     /** s -> p * post * drop, dp -> d (scale q.k). Hidden slots (s = -inf) give exact zeros. */
     void (*grad)(const edk_attn_grad *g, float *s, float *dp);
     /** mask of one sub from labels: [32] arrays of the keys, the row's own labels. */
@@ -52,7 +53,8 @@ typedef struct ed__attn_kernels {
     void (*mask_range)(int64_t lo, int64_t hi, int32_t *mask);
     /** out[j] = table[clamp(k_pos[j] - base, 0, n - 1)]. */
     void (*gather)(const float *table, int64_t n, const int32_t *k_pos, int64_t base, uint32_t active, float *out);
-    /** Dropout factors of a row: word j & 3 of the Philox block with counter (counter[0] + j / 4, counter[1..3]) below limit gives 0, else keep. */
+    /** Dropout factors of a row: slot 32 a + 8 w + i takes word w of the Philox block with counter (counter[0] + 8 a + i, counter[1..3]); a word below limit gives
+     *  0, another keep. */
     void (*drop)(ed_rng_key key, const uint32_t counter[4], uint32_t limit, float keep, uint32_t active, float *out);
 } ed__attn_kernels;
 

@@ -75,6 +75,7 @@ void ed__tiles_merge(void *ctx, const ed__tiles *x, ed__bench *w, int64_t group,
 float ed__tiles_finish(float m, float l, float *o, int64_t dv, bool one, float *mean);
 
 /* pieces that backward shares */
+void ed__copy_scaled(const float *src, int64_t step, int64_t n, float f, float *dst); /* dst[i] = src[i * step] * f */
 void ed__tiles_load(const ed__unit *u, bool values, int64_t slot, int64_t n, int64_t cols, int64_t ld, float *dst); /* rows -> [n, ld], zero-padded, hidden keys zero */
 void ed__tiles_mask(const ed__tiles *x, const ed__unit *u, int64_t t, int64_t tile, uint32_t partial, int32_t *mask);
 /** Subs of the tile that query block qb looks at, and those of them that need a mask. */

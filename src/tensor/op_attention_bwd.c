@@ -16,8 +16,7 @@ typedef struct bwd_job {
     const ed__tiles *x;
     const float *d_o, *d_entropy, *d_hinge; /* NULL: no gradient arrived */
     float **grad;                           /* [n_in] accumulation buffers or NULL */
-    float *big_d;                           /* [B, H, T] do . o */
-    float *dq;                              /* [shares, B, Hkv, G * T, Dkp] */
+    float *dq;                              /* [shares, B, Hkv, G * T, Dkp]; one share: [workers, G * T, Dkp] */
     float *table_bias, *table_post;         /* [shares * B * Hkv, G, n of the spread] partial sums or NULL */
     float *kappa;                           /* [B, Hkv, slots rounded up] or NULL */
     int64_t shares, tasks, workers, floats;
@@ -32,12 +31,13 @@ typedef struct bwd_bench {
     float *k;             /* [128, Dkp] */
     float *dp;            /* [32, 128] */
     float *q, *d_o;       /* [32, Dkp] scaled, [32, Dvp] of the block */
+    float *big_d;         /* [32] do . o */
     float *dk, *dv;       /* [128, Dkp], [128, Dvp] */
     float *slope, *raw, *ds, *gated, *d_post; /* [128] */
 } bwd_bench;
 
 static int64_t bwd_floats(const ed__tiles *x) {
-    return (int64_t)ed__bench_floats(x, ED__ROWS) + ED__TILE * (x->Dv + 2 * x->Dkp + x->Dvp + ED__ROWS + 5) + ED__ROWS * (x->Dkp + x->Dvp) + 16;
+    return (int64_t)ed__bench_floats(x, ED__ROWS) + ED__TILE * (x->Dv + 2 * x->Dkp + x->Dvp + ED__ROWS + 5) + ED__ROWS * (x->Dkp + x->Dvp + 1) + 16;
 }
 
 static float *take(float **mem, int64_t n) {
@@ -56,6 +56,7 @@ static void bwd_init(bwd_bench *w, const ed__tiles *x, float *mem) {
     w->dv = take(&mem, ED__TILE * x->Dvp);
     w->q = take(&mem, ED__ROWS * x->Dkp);
     w->d_o = take(&mem, ED__ROWS * x->Dvp);
+    w->big_d = take(&mem, ED__ROWS);
     w->slope = take(&mem, ED__TILE);
     w->raw = take(&mem, ED__TILE);
     w->ds = take(&mem, ED__TILE);
@@ -79,21 +80,22 @@ static void pack(const bwd_job *j, const ed__unit *u, bwd_bench *w, int64_t tile
     memset(w->dv, 0, sizeof(float) * (size_t)(n32 * x->Dvp));
 }
 
-/* scaled q and do of query rows [t0, t1) of head h */
+/* scaled q, do, and D = do . o of query rows [t0, t1) of head h */
 static void load_block(const bwd_job *j, const ed__unit *u, bwd_bench *w, int64_t h, int64_t t0, int64_t t1) {
     const ed__tiles *x = j->x;
     const ed__attn *a = j->a;
     for (int64_t t = t0; t < t1; t++) {
         const float *q = u->q + t * u->q_row + h * u->q_head;
         float *dst = w->q + (t - t0) * x->Dkp, *d_o = w->d_o + (t - t0) * x->Dvp;
-        for (int64_t d = 0; d < x->Dk; d++)
-            dst[d] = q[d * u->q_col] * x->scale;
+        ed__copy_scaled(q, u->q_col, x->Dk, x->scale, dst);
         for (int64_t d = x->Dk; d < x->Dkp; d++)
             dst[d] = 0;
+        int64_t at = ((u->b * a->T + t) * a->H + h) * a->Dv;
         if (j->d_o)
-            memcpy(d_o, j->d_o + ((u->b * a->T + t) * a->H + h) * a->Dv, sizeof *d_o * (size_t)a->Dv);
+            memcpy(d_o, j->d_o + at, sizeof *d_o * (size_t)a->Dv);
         for (int64_t d = j->d_o ? x->Dv : 0; d < x->Dvp; d++)
             d_o[d] = 0;
+        w->big_d[t - t0] = j->d_o ? x->kn->dot(d_o, (const float *)j->c->out[0]->data + at, a->Dv) : 0;
     }
 }
 
@@ -152,7 +154,7 @@ static void grad_rows(const bwd_job *j, const ed__unit *u, bwd_bench *w, int64_t
     for (int64_t t = t0; t < t1; t++) {
         int64_t at = (u->b * a->H + h) * a->T + t;
         float *s = w->w.s + (t - t0) * ED__TILE, *dp = w->dp + (t - t0) * ED__TILE, lse = ((const float *)j->c->aux[0]->data)[at];
-        edk_attn_grad r = {.active = active, .lse = lse == -INFINITY ? 0 : lse, .big_d = j->big_d[at]};
+        edk_attn_grad r = {.active = active, .lse = lse == -INFINITY ? 0 : lse, .big_d = w->big_d[t - t0]};
         edk_attn_finish f = {.active = active, .partial = partial, .mask = w->w.mask, .softcap = x->softcap, .kappa = u->kappa ? w->w.kappa : NULL,
                              .slope = x->softcap > 0 ? w->slope : NULL, .raw = j->d_hinge ? w->raw : NULL};
         if (partial)
@@ -222,10 +224,27 @@ static void put_tile(const bwd_job *j, const ed__unit *u, const bwd_bench *w) {
     }
 }
 
-static void backward_task(const bwd_job *j, int64_t task, bwd_bench *w, ed__run *runs) {
+/* dq of one (batch item, kv head), shares in ascending order, times the scale */
+static void fold_dq(const bwd_job *j, int64_t bk, const float *part, int64_t step) {
+    const ed__attn *a = j->a;
+    float *dst = j->grad[0];
+    for (int64_t i = 0; dst && i < a->G * a->T; i++) {
+        int64_t h = ed__attn_q_head(a->o.tiled_heads, a->Hkv, a->G, bk % a->Hkv, i / a->T), t = i % a->T;
+        float *d = dst + ((bk / a->Hkv * a->T + t) * a->H + h) * a->Dk;
+        const float *src = part + i * j->x->Dkp;
+        for (int64_t k = 0; k < a->Dk; k++) {
+            float s = src[k];
+            for (int64_t m = 1; m < j->shares; m++)
+                s += src[m * step + k];
+            d[k] += s * j->x->scale;
+        }
+    }
+}
+
+static void backward_task(const bwd_job *j, int64_t task, int64_t worker, bwd_bench *w, ed__run *runs) {
     const ed__attn *a = j->a;
     int64_t bk = task / j->shares, share = task % j->shares, tiles = (a->S + ED__TILE - 1) / ED__TILE, rows = a->G * a->T * j->x->Dkp;
-    float *dq = j->dq + (share * a->B * a->Hkv + bk) * rows;
+    float *dq = j->dq + (j->shares == 1 ? worker : share * a->B * a->Hkv + bk) * rows;
     ed__unit u;
     ed__unit_op(j->c, j->v, bk / a->Hkv, bk % a->Hkv, runs, &u);
     memset(dq, 0, sizeof *dq * (size_t)rows);
@@ -236,6 +255,8 @@ static void backward_task(const bwd_job *j, int64_t task, bwd_bench *w, ed__run 
                 block(j, &u, w, task, g, t, t + ED__ROWS < a->T ? t + ED__ROWS : a->T, dq + (g * a->T + t) * j->x->Dkp);
         put_tile(j, &u, w);
     }
+    if (j->shares == 1)
+        fold_dq(j, bk, dq, 0);
 }
 
 static void backward_range(void *ctx, int64_t begin, int64_t end) {
@@ -244,45 +265,7 @@ static void backward_range(void *ctx, int64_t begin, int64_t end) {
         bwd_bench w;
         bwd_init(&w, j->x, j->mem + i * j->floats);
         for (int64_t task = i; task < j->tasks; task += j->workers)
-            backward_task(j, task, &w, j->runs + i * j->a->n_seg);
-    }
-}
-
-/* ------------------------------------------------------------------ before and after the tiles */
-
-static void find_d(bwd_job *j) {
-    const ed__attn *a = j->a;
-    const float *o = j->c->out[0]->data;
-    for (int64_t i = 0; i < a->B * a->T * a->H; i++) {
-        int64_t h = i % a->H, t = i / a->H % a->T, b = i / a->H / a->T;
-        float s[16] = {0};
-        for (int64_t d = 0; j->d_o && d < a->Dv; d++)
-            s[d & 15] += j->d_o[i * a->Dv + d] * o[i * a->Dv + d];
-        float sum = 0;
-        for (int k = 0; k < 16; k++)
-            sum += s[k];
-        j->big_d[(b * a->H + h) * a->T + t] = sum;
-    }
-}
-
-static void fold_dq(const bwd_job *j) {
-    const ed__attn *a = j->a;
-    float *dst = j->grad[0];
-    int64_t dkp = j->x->Dkp, part = a->B * a->Hkv * a->G * a->T * dkp, scaled = a->B * a->Hkv;
-    for (int64_t bk = 0; dst && bk < scaled; bk++) {
-        for (int64_t g = 0; g < a->G; g++) {
-            int64_t h = ed__attn_q_head(a->o.tiled_heads, a->Hkv, a->G, bk % a->Hkv, g);
-            for (int64_t t = 0; t < a->T; t++) {
-                const float *src = j->dq + ((bk * a->G + g) * a->T + t) * dkp;
-                float *d = dst + ((bk / a->Hkv * a->T + t) * a->H + h) * a->Dk;
-                for (int64_t i = 0; i < a->Dk; i++) {
-                    float s = src[i];
-                    for (int64_t k = 1; k < j->shares; k++)
-                        s += src[k * part + i];
-                    d[i] += s * j->x->scale;
-                }
-            }
-        }
+            backward_task(j, task, i, &w, j->runs + i * j->a->n_seg);
     }
 }
 
@@ -345,8 +328,7 @@ static bool take_room(const ed_call *c, bwd_job *j) {
     int64_t threads = work < 1e5 ? 1 : ed_threads_get();
     j->workers = threads < j->tasks ? threads : j->tasks;
     j->floats = bwd_floats(x);
-    j->big_d = room(c, f * a->B * a->H * a->T, false, &ok);
-    j->dq = room(c, f * j->shares * heads * a->G * a->T * x->Dkp, false, &ok);
+    j->dq = room(c, f * (j->shares == 1 ? j->workers : j->shares * heads) * a->G * a->T * x->Dkp, false, &ok);
     j->mem = room(c, f * j->workers * j->floats, false, &ok);
     j->runs = room(c, (int64_t)sizeof(ed__run) * j->workers * a->n_seg, false, &ok);
     j->table_bias = bias ? room(c, f * j->tasks * a->G * x->bias.n, true, &ok) : NULL;
@@ -368,10 +350,11 @@ void ed__attn_backward_f32(const ed_call *c) {
     ed__vis_init(&v, mem);
     if (!take_room(c, &j))
         return;
-    find_d(&j);
     if (j.tasks > 0)
         ed__parallel_for(j.workers, 1, backward_range, &j);
-    fold_dq(&j);
+    int64_t part = a->G * a->T * x.Dkp;
+    for (int64_t bk = 0; j.shares > 1 && bk < a->B * a->Hkv; bk++)
+        fold_dq(&j, bk, j.dq + bk * part, a->B * a->Hkv * part);
     fold_table(&j, a->i_bias, &a->o.bias_map, &x.bias, j.table_bias);
     fold_table(&j, a->i_post, &a->o.post_map, &x.post, j.table_post);
     fold_kappa(&j);

@@ -22,9 +22,9 @@ int ed__attn_seg(const ed_call *c, int64_t j, int64_t *local) {
 }
 
 uint32_t ed__attn_drop_word(const ed__attn *a, int64_t bh, int64_t t, int64_t j) {
-    uint32_t ctr[4] = {(uint32_t)(j >> 2) | (uint32_t)(bh & 1023) << 22, (uint32_t)t | (uint32_t)(bh >> 10) << 22, a->counter[2], a->counter[3]}, out[4];
+    uint32_t ctr[4] = {(uint32_t)(j / 32 * 8 + j % 8) | (uint32_t)(bh & 1023) << 22, (uint32_t)t | (uint32_t)(bh >> 10) << 22, a->counter[2], a->counter[3]}, out[4];
     ed_philox(a->key, ctr, out);
-    return out[j & 3];
+    return out[j / 8 % 4];
 }
 
 static double table_at(const ed_tensor *t, const ed_offset_map *m, int64_t h, int64_t offset) {

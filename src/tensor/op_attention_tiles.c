@@ -189,6 +189,15 @@ static void pack_tile(const ed__tiles *x, const ed__unit *u, ed__bench *w, int64
 
 /* ------------------------------------------------------------------ rows */
 
+void ed__copy_scaled(const float *src, int64_t step, int64_t n, float f, float *dst) {
+    if (step == 1)
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = src[i] * f;
+    else
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = src[i * step] * f;
+}
+
 int64_t ed__tiles_begin(const ed__tiles *x, const ed__unit *u, int64_t t0, int64_t t1, bool row_major, ed__bench *w) {
     int64_t n = t1 - t0, r = 0;
     w->tile = -1;
@@ -198,14 +207,14 @@ int64_t ed__tiles_begin(const ed__tiles *x, const ed__unit *u, int64_t t0, int64
             const float *q = u->q + t * u->q_row + h * u->q_head;
             w->head[r] = (int32_t)h;
             w->t[r] = (int32_t)t;
-            for (int64_t d = 0; d < x->Dk; d++)
-                w->q[r * x->Dk + d] = q[d * u->q_col] * x->scale;
+            ed__copy_scaled(q, u->q_col, x->Dk, x->scale, w->q + r * x->Dk);
             w->m[r] = w->M[r] = -INFINITY;
             w->l[r] = w->u[r] = w->L[r] = w->U[r] = w->hinge[r] = 0;
         }
     }
     memset(w->o, 0, sizeof(float) * (size_t)(r * x->Dvp));
-    memset(w->O, 0, sizeof(float) * (size_t)(r * x->Dvp));
+    if (u->base + u->slots >= ED_ATTENTION_GROUP * ED__TILE)
+        memset(w->O, 0, sizeof(float) * (size_t)(r * x->Dvp));
     return r;
 }
 

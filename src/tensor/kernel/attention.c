@@ -30,6 +30,9 @@ INLINE vf fma_v(vf a, vf b, vf c) {
 INLINE vf splat(float x) {
     return (vf)_mm512_set1_ps(x);
 }
+INLINE vf max_v(vf a, vf b) { /* b when either is NaN */
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+}
 #elif defined(ED_LEVEL_avx2)
 #include <immintrin.h>
 enum { VL = 8, MAX_M = 6 };
@@ -40,6 +43,9 @@ INLINE vf fma_v(vf a, vf b, vf c) {
 INLINE vf splat(float x) {
     return (vf)_mm256_set1_ps(x);
 }
+INLINE vf max_v(vf a, vf b) { /* b when either is NaN */
+    return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+}
 #else
 enum { VL = 4, MAX_M = 4 };
 typedef float vf __attribute__((vector_size(16), aligned(4), may_alias));
@@ -49,12 +55,14 @@ INLINE vf fma_v(vf a, vf b, vf c) {
 INLINE vf splat(float x) {
     return (vf){x, x, x, x};
 }
+INLINE vf max_v(vf a, vf b) { /* b when either is NaN */
+    for (int i = 0; i < VL; i++)
+        b[i] = a[i] > b[i] ? a[i] : b[i];
+    return b;
+}
 #endif
-#if defined(ED_LEVEL_generic)
-#define FMA(a, b, c) ((a) * (b) + (c))
-#else
-#define FMA(a, b, c) __builtin_fmaf((a), (b), (c))
-#endif
+typedef int32_t vi __attribute__((vector_size(4 * VL)));
+enum { PER16 = 16 / VL }; /* vectors that hold sixteen lanes */
 
 INLINE vf load(const float *p) {
     return *(const vf *)p;
@@ -143,45 +151,104 @@ static void gemm(int64_t m, int64_t n, int64_t k, const float *a, int64_t ar, in
 #endif
 }
 
-static void transpose(const float *src, int64_t ld, int64_t rows, int64_t cols, float *dst) {
-    for (int64_t r0 = 0; r0 < rows; r0 += 16) {
-        const float *s = src + r0 * ld;
-        for (int64_t c = 0; c < cols; c++) {
-            float *d = dst + c * TILE + r0;
-            for (int r = 0; r < 16; r++)
-                d[r] = s[r * ld + c];
-        }
+typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
+#define SHUF(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+
+/* eight rows of eight: pairs, then pairs of pairs, then halves */
+INLINE void transpose8(const float *src, int64_t ld, float *dst) {
+    v8 r[8], p[8];
+    UNROLL for (int i = 0; i < 8; i++)
+        r[i] = *(const v8 *)(src + i * ld);
+    UNROLL for (int i = 0; i < 8; i += 2) {
+        p[i] = SHUF(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        p[i + 1] = SHUF(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
     }
+    UNROLL for (int i = 0; i < 8; i += 4) {
+        r[i] = SHUF(p[i], p[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+        r[i + 1] = SHUF(p[i], p[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        r[i + 2] = SHUF(p[i + 1], p[i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
+        r[i + 3] = SHUF(p[i + 1], p[i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+    UNROLL for (int i = 0; i < 4; i++) {
+        *(v8 *)(dst + i * TILE) = SHUF(r[i], r[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        *(v8 *)(dst + (i + 4) * TILE) = SHUF(r[i], r[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+}
+
+static void transpose(const float *src, int64_t ld, int64_t rows, int64_t cols, float *dst) {
+    for (int64_t r = 0; r < rows; r += 8) {
+        const float *s = src + r * ld;
+        int64_t c = 0;
+        for (; c + 8 <= cols; c += 8)
+            transpose8(s + c, ld, dst + c * TILE + r);
+        for (; c < cols; c++)
+            for (int i = 0; i < 8; i++)
+                dst[c * TILE + r + i] = s[i * ld + c];
+    }
+}
+
+/* sixteen partial sums by index mod 16, folded 8-4-2-1 */
+INLINE float fold(const vf *x) {
+    float f[16], y[8];
+    memcpy(f, x, sizeof f);
+    for (int i = 0; i < 8; i++)
+        y[i] = f[i] + f[i + 8];
+    for (int i = 0; i < 4; i++)
+        y[i] += y[i + 4];
+    return (y[0] + y[2]) + (y[1] + y[3]);
+}
+
+static float dot(const float *x, const float *y, int64_t n) {
+    vf s[PER16];
+    float tail[16] = {0};
+    int64_t i = 0;
+    UNROLL for (int k = 0; k < PER16; k++)
+        s[k] = splat(0);
+    for (; i + 16 <= n; i += 16) {
+        UNROLL for (int k = 0; k < PER16; k++)
+            s[k] = fma_v(load(x + i + k * VL), load(y + i + k * VL), s[k]);
+    }
+    for (int64_t k = i; k < n; k++)
+        tail[k - i] = x[k] * y[k];
+    UNROLL for (int k = 0; k < PER16; k++)
+        s[k] += load(tail + k * VL);
+    return fold(s);
 }
 
 /* ------------------------------------------------------------------ exp */
 
-INLINE float exp_1(float x) {
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    float n = FMA(x, 1.44269504088896341f, magic);
-    n -= magic;
-    float r = FMA(n, -0.693359375f, x);
-    r = FMA(n, 2.12194440e-4f, r);
-    float p = 1.9875691500e-4f;
-    p = FMA(p, r, 1.3981999507e-3f);
-    p = FMA(p, r, 8.3334519073e-3f);
-    p = FMA(p, r, 4.1665795894e-2f);
-    p = FMA(p, r, 1.6666665459e-1f);
-    p = FMA(p, r, 5.0000001201e-1f);
-    float y = FMA(p * r, r, r) + 1.0f;
-    float nc = n < -126.0f ? -126.0f : n > 127.0f ? 127.0f : n;
-    union {
-        int32_t i;
-        float f;
-    } two = {((int32_t)nc + 127) * (1 << 23)};
-    return x < -87.3f ? 0.0f : y * two.f;
+INLINE vf exp_v(vf x) {
+    const vf magic = splat(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+    vf n = fma_v(x, splat(1.44269504088896341f), magic) - magic;
+    n = max_v(n, splat(-126.0f)); /* also takes the NaN out of the exponent; the polynomial keeps it */
+    n = -max_v(-n, splat(-127.0f));
+    vf r = fma_v(n, splat(-0.693359375f), x);
+    r = fma_v(n, splat(2.12194440e-4f), r);
+    vf p = splat(1.9875691500e-4f);
+    p = fma_v(p, r, splat(1.3981999507e-3f));
+    p = fma_v(p, r, splat(8.3334519073e-3f));
+    p = fma_v(p, r, splat(4.1665795894e-2f));
+    p = fma_v(p, r, splat(1.6666665459e-1f));
+    p = fma_v(p, r, splat(5.0000001201e-1f));
+    vf y = fma_v(p * r, r, r) + splat(1.0f);
+    vf two = (vf)((__builtin_convertvector(n, vi) + 127) << 23);
+    return (vf)((vi)(y * two) & ~(vi)(x < splat(-87.3f)));
 }
 
-/* tanh and its derivative; the series near 0 keeps the relative error small */
-INLINE float tanh_1(float x) {
-    float ax = x < 0 ? -x : x, e = exp_1(ax > 12.0f ? -24.0f : -2.0f * ax), t = (1.0f - e) / (1.0f + e), x2 = x * x;
-    float near = FMA(x2, FMA(x2, FMA(x2, -0.053968254f, 0.13333334f), -0.33333334f), 1.0f) * x;
-    return ax < 0.1f ? near : x < 0 ? -t : t;
+INLINE float exp_1(float x) {
+    return exp_v(splat(x))[0];
+}
+
+INLINE vf select_v(vi mask, vf a, vf b) {
+    return (vf)((mask & (vi)a) | (~mask & (vi)b));
+}
+
+/* tanh; the series near 0 keeps the relative error small */
+INLINE vf tanh_v(vf x) {
+    vf one = splat(1.0f), ax = max_v(x, -x), e = exp_v(max_v(ax * splat(-2.0f), splat(-24.0f))), t = (one - e) / (one + e), x2 = x * x;
+    vf near = fma_v(x2, splat(-0.053968254f), splat(0.13333334f));
+    near = fma_v(x2, fma_v(x2, near, splat(-0.33333334f)), one) * x;
+    return select_v((vi)(ax < splat(0.1f)), near, select_v((vi)(x < splat(0)), -t, t));
 }
 
 /* ------------------------------------------------------------------ rows of a tile */
@@ -189,11 +256,11 @@ INLINE float tanh_1(float x) {
 #define FOR_SUBS(active) for (int sub = 0, at = 0; sub < SUBS; sub++, at += SUB) if ((active) >> sub & 1u)
 
 static void cap_row(float *s, float cap, float *slope) {
-    for (int j = 0; j < SUB; j++) {
-        float t = tanh_1(s[j] / cap);
-        s[j] = t * cap;
+    for (int j = 0; j < SUB; j += VL) {
+        vf t = tanh_v(load(s + j) / splat(cap));
+        store(s + j, t * splat(cap));
         if (slope)
-            slope[j] = 1.0f - t * t;
+            store(slope + j, splat(1.0f) - t * t);
     }
 }
 
@@ -232,46 +299,67 @@ static void finish(const edk_attn_finish *f, float *s) {
     }
 }
 
-/* sixteen partial sums by slot mod 16, folded 8-4-2-1 */
-INLINE float fold(const float *x) {
-    float y[8];
-    for (int i = 0; i < 8; i++)
-        y[i] = x[i] + x[i + 8];
-    for (int i = 0; i < 4; i++)
-        y[i] += y[i + 4];
-    return (y[0] + y[2]) + (y[1] + y[3]);
+/* the row's maximum; NaN only when nothing but NaN is visible */
+INLINE float row_max(const float *s, uint32_t active) {
+    vf top[4];
+    float t = -INFINITY, lane[VL];
+    bool nan = false;
+    UNROLL for (int i = 0; i < 4; i++)
+        top[i] = splat(-INFINITY);
+    FOR_SUBS(active) {
+        for (int j = 0; j < SUB; j += 4 * VL <= SUB ? 4 * VL : SUB) {
+            UNROLL for (int i = 0; i < 4; i++) {
+                if (j + i * VL < SUB)
+                    top[i] = max_v(load(s + at + j + i * VL), top[i]);
+            }
+        }
+    }
+    store(lane, max_v(max_v(top[0], top[1]), max_v(top[2], top[3])));
+    for (int i = 0; i < VL; i++)
+        t = lane[i] > t ? lane[i] : t;
+    if (t == -INFINITY) {
+        FOR_SUBS(active) {
+            for (int j = 0; j < SUB; j++)
+                nan |= s[at + j] != s[at + j];
+        }
+    }
+    return nan ? NAN : t;
+}
+
+INLINE void exp_row(float *s, vf top, vf *sum) {
+    UNROLL for (int j = 0; j < SUB; j += VL) {
+        vf e = exp_v(load(s + j) - top);
+        store(s + j, e);
+        sum[j / VL % PER16] += e;
+    }
+}
+
+/* the same, and the sum of e^(s - m) s */
+INLINE void exp_mean_row(float *s, vf top, vf *sum, vf *mean) {
+    UNROLL for (int j = 0; j < SUB; j += VL) {
+        vf x = load(s + j), e = exp_v(x - top);
+        store(s + j, e);
+        sum[j / VL % PER16] += e;
+        mean[j / VL % PER16] += (vf)((vi)(e * x) & ~(vi)(x == splat(-INFINITY)));
+    }
 }
 
 static float softmax(float *s, uint32_t active, float *m, float *l, float *u) {
-    float top[16], sum[16] = {0}, mean[16] = {0}, t = -INFINITY;
-    for (int i = 0; i < 16; i++)
-        top[i] = -INFINITY;
-    FOR_SUBS(active) {
-        for (int j = 0; j < SUB; j += 16)
-            for (int i = 0; i < 16; i++)
-                top[i] = s[at + j + i] > top[i] || s[at + j + i] != s[at + j + i] ? s[at + j + i] : top[i];
-    }
-    for (int i = 0; i < 16; i++)
-        t = top[i] > t || top[i] != top[i] ? top[i] : t;
+    vf sum[PER16], mean[PER16];
+    float t = row_max(s, active), old = *m;
     if (t == -INFINITY) {
         FOR_SUBS(active)
             memset(s + at, 0, SUB * sizeof *s);
         return 1.0f;
     }
-    float old = *m, next = t > old || t != t ? t : old, alpha = old == -INFINITY ? 0.0f : exp_1(old - next);
+    float next = t > old || t != t ? t : old, alpha = old == -INFINITY ? 1.0f : exp_1(old - next);
+    UNROLL for (int i = 0; i < PER16; i++)
+        sum[i] = mean[i] = splat(0);
     FOR_SUBS(active) {
-        if (u) {
-            for (int j = 0; j < SUB; j += 16)
-                for (int i = 0; i < 16; i++) {
-                    float x = s[at + j + i];
-                    mean[i] += x == -INFINITY ? 0.0f : exp_1(x - next) * x;
-                }
-        }
-        for (int j = 0; j < SUB; j++)
-            s[at + j] = exp_1(s[at + j] - next);
-        for (int j = 0; j < SUB; j += 16)
-            for (int i = 0; i < 16; i++)
-                sum[i] += s[at + j + i];
+        if (u)
+            exp_mean_row(s + at, splat(next), sum, mean);
+        else
+            exp_row(s + at, splat(next), sum);
     }
     *m = next;
     *l = *l * alpha + fold(sum);
@@ -293,39 +381,37 @@ static void scale(float *x, int64_t n, float f) {
 }
 
 static void grad_plain(const edk_attn_grad *g, float *s, float *dp) {
-    float lse = g->lse, big_d = g->big_d;
+    vf lse = splat(g->lse), big_d = splat(g->big_d);
     FOR_SUBS(g->active) {
-        for (int j = at; j < at + SUB; j++) {
-            float p = exp_1(s[j] - lse), d = p * (dp[j] - big_d);
-            dp[j] = s[j] == -INFINITY ? 0.0f : d;
-            s[j] = p;
+        UNROLL for (int j = 0; j < SUB; j += VL) {
+            vf x = load(s + at + j), p = exp_v(x - lse), d = p * (load(dp + at + j) - big_d);
+            store(dp + at + j, (vf)((vi)d & ~(vi)(x == splat(-INFINITY))));
+            store(s + at + j, p);
         }
     }
 }
 
 /* the same with every hook; the order of the products is that of grad_plain when the factors are 1 */
 static void grad_full(const edk_attn_grad *g, float *s, float *dp) {
+    vf lse = splat(g->lse), big_d = splat(g->big_d), d_e = splat(g->d_entropy), u = splat(g->mean_score), one = splat(1.0f);
     FOR_SUBS(g->active) {
-        float p[SUB], gated[SUB];
-        for (int j = 0; j < SUB; j++)
-            p[j] = exp_1(s[at + j] - g->lse);
-        for (int j = 0; j < SUB; j++) {
-            float f = (g->post ? g->post[at + j] : 1.0f) * (g->drop ? g->drop[at + j] : 1.0f), x = s[at + j];
-            float d = p[j] * (dp[at + j] * f - g->big_d);
+        for (int j = at; j < at + SUB; j += VL) {
+            vf x = load(s + j), p = exp_v(x - lse), c = g->post ? load(g->post + j) : one, k = g->drop ? load(g->drop + j) : one, f = c * k;
+            vi seen = ~(vi)(x == splat(-INFINITY));
+            vf w = load(dp + j), d = p * (w * f - big_d);
             if (g->d_entropy != 0)
-                d -= g->d_entropy * p[j] * (x - g->mean_score);
-            gated[j] = x == -INFINITY ? 0.0f : d;
+                d -= d_e * p * (x - u);
+            d = (vf)((vi)d & seen);
             if (g->d_post)
-                g->d_post[at + j] = x == -INFINITY ? 0.0f : dp[at + j] * (g->drop ? g->drop[at + j] : 1.0f) * p[j];
-            s[at + j] = p[j] * f;
-        }
-        for (int j = 0; j < SUB; j++) {
-            float ds = gated[j] + (g->raw && g->raw[at + j] > 5.0f ? g->d_hinge : 0.0f);
+                store(g->d_post + j, (vf)((vi)(w * k * p) & seen));
             if (g->gated)
-                g->gated[at + j] = gated[j];
+                store(g->gated + j, d);
+            if (g->raw)
+                d += (vf)((vi)splat(g->d_hinge) & (vi)(load(g->raw + j) > splat(5.0f)));
             if (g->ds)
-                g->ds[at + j] = ds;
-            dp[at + j] = g->slope ? ds * g->slope[at + j] : ds;
+                store(g->ds + j, d);
+            store(dp + j, g->slope ? (vf)((vi)(d * load(g->slope + j)) & seen) : d);
+            store(s + j, p * f);
         }
     }
 }
@@ -363,38 +449,38 @@ static void gather(const float *table, int64_t n, const int32_t *k_pos, int64_t 
     }
 }
 
-/* Philox4x32-10 on the eight blocks of a sub at once */
+/* Philox4x32-10 on the eight blocks of a sub at once; 32-bit words in 64-bit lanes */
+typedef uint64_t vu __attribute__((vector_size(64)));
+#if defined(ED_LEVEL_avx512) || defined(ED_LEVEL_avx512bf16)
+#define MUL_LOW(a, b) (vu)_mm512_mul_epu32((__m512i)(a), _mm512_set1_epi64(b)) /* low halves */
+#else
+#define MUL_LOW(a, b) ((a) & 0xFFFFFFFFu) * (b)
+#endif
+
 static void drop(ed_rng_key key, const uint32_t counter[4], uint32_t limit, float keep, uint32_t active, float *out) {
-    enum { N = SUB / 4 };
     FOR_SUBS(active) {
-        uint32_t x0[N], x1[N], x2[N], x3[N], k0 = key.k[0], k1 = key.k[1];
-        for (int i = 0; i < N; i++) {
-            x0[i] = counter[0] + (uint32_t)(at / 4 + i);
-            x1[i] = counter[1];
-            x2[i] = counter[2];
-            x3[i] = counter[3];
-        }
+        vu x0 = {0, 1, 2, 3, 4, 5, 6, 7}, x1 = {0}, x2 = {0}, x3 = {0};
+        uint32_t k0 = key.k[0], k1 = key.k[1];
+        x0 += counter[0] + (uint32_t)(at / 4);
+        x1 += counter[1], x2 += counter[2], x3 += counter[3];
         for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
-            for (int i = 0; i < N; i++) {
-                uint64_t a = (uint64_t)x0[i] * 0xD2511F53u, b = (uint64_t)x2[i] * 0xCD9E8D57u;
-                uint32_t y0 = (uint32_t)(b >> 32) ^ x1[i] ^ k0, y2 = (uint32_t)(a >> 32) ^ x3[i] ^ k1;
-                x1[i] = (uint32_t)b;
-                x3[i] = (uint32_t)a;
-                x0[i] = y0;
-                x2[i] = y2;
-            }
+            vu a = MUL_LOW(x0, 0xD2511F53u), b = MUL_LOW(x2, 0xCD9E8D57u);
+            x0 = (b >> 32) ^ x1 ^ k0;
+            x2 = (a >> 32) ^ x3 ^ k1;
+            x1 = b & 0xFFFFFFFFu;
+            x3 = a & 0xFFFFFFFFu;
         }
-        for (int i = 0; i < N; i++) {
-            float *o = out + at + 4 * i;
-            o[0] = x0[i] < limit ? 0.0f : keep;
-            o[1] = x1[i] < limit ? 0.0f : keep;
-            o[2] = x2[i] < limit ? 0.0f : keep;
-            o[3] = x3[i] < limit ? 0.0f : keep;
+        for (int i = 0; i < 8; i++) {
+            float *o = out + at + i;
+            o[0] = (uint32_t)x0[i] < limit ? 0.0f : keep;
+            o[8] = (uint32_t)x1[i] < limit ? 0.0f : keep;
+            o[16] = (uint32_t)x2[i] < limit ? 0.0f : keep;
+            o[24] = (uint32_t)x3[i] < limit ? 0.0f : keep;
         }
     }
 }
 
 extern const ed__attn_kernels CAT(edk_attention, ED_LEVEL);
 const ed__attn_kernels CAT(edk_attention, ED_LEVEL) = {.gemm = gemm, .transpose = transpose, .finish = finish, .softmax = softmax, .multiply = multiply,
-                                                       .scale = scale, .grad = grad, .mask_labels = mask_labels, .mask_range = mask_range,
+                                                       .scale = scale, .dot = dot, .grad = grad, .mask_labels = mask_labels, .mask_range = mask_range,
                                                        .gather = gather, .drop = drop};
