@@ -192,8 +192,9 @@ typedef struct ed_attend_seq {
     const int32_t *q_pos, *k_pos; /* [rows], [keys]; NULL: logical indices */
     const float *key_bias;        /* [keys] or NULL */
     /** Strict tree rows: row t sees the keys before path_first (a logical index) and then, as if they stood right behind those, its own path: the keys
-     *  path[t * path_stride + 0 .. path_len[t]) (logical indices >= path_first, root to self). Bits are those of a plain decode of that path. NULL: off. Then causal
-     *  and window are ignored, labels must be NULL, and positions without q_pos/k_pos are the places in that order (the query's: its last key). */
+     *  path[t * path_stride + 0 .. path_len[t]) (logical indices >= path_first, root to self). Positions are the places in that order (the query's: that of
+     *  its last key), and the bits are those of a plain decode of that path. NULL: off. With a path, causal and window are ignored and labels, q_pos, k_pos and
+     *  key_bias must be NULL. */
     const int32_t *path, *path_len;
     int64_t path_stride, path_first;
 } ed_attend_seq;
