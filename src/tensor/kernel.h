@@ -39,6 +39,8 @@ typedef struct ed__kernel_table {
     void (*bf16_to_f32)(const uint16_t *x, float *y, int64_t n);
     void (*f32_to_f16)(const float *x, uint16_t *y, int64_t n);
     void (*f16_to_f32)(const uint16_t *x, float *y, int64_t n);
+    /* ---- random words: those of ed_philox for the counters {b low, b high, counter[2], counter[3]}, b = block .. block + blocks - 1. words: [blocks][4] */
+    void (*philox)(ed_rng_key key, uint64_t block, const uint32_t counter[4], uint32_t *words, int64_t blocks);
     /* ---- matrix product on packed B. Panel p of the packed form holds columns p*EDK_PANEL.. as [k][EDK_PANEL], zero-padded.
      * c[i, j] (+)= sum_k a[i, k] b[k, j], each element ONE chain of fused multiply-adds in ascending k (generic: fmaf-free mul+add), so a row's bits do not
      * depend on m. lda, ldc in elements. Computes columns [panel_begin*32, min(panel_end*32, n)). acc: add to c (chain starts from c), else from 0. */

@@ -93,7 +93,7 @@ ed_tensor *ed_ste(ed_graph *g, ed_tensor *x, ed_tensor *q, bool grad_to_q) {
 
 /* ---- dropout */
 
-enum { LANES = 16, CHUNK = 4 * LANES }; /* Philox blocks computed side by side; elements they give */
+enum { BLOCKS = 64, CHUNK = 4 * BLOCKS }; /* Philox blocks drawn at a time; elements they serve */
 
 typedef struct dropout_attrs {
     double p;
@@ -103,34 +103,6 @@ typedef struct dropout_attrs {
     ed_rng_key key;
     uint32_t counter[4]; /* words 2 and 3: step and pass of the call */
 } dropout_attrs;
-
-/* words of LANES blocks from `block` on: words[4*l + w]. Written lane by lane so that the compiler makes vectors of it. */
-static void philox_lanes(const dropout_attrs *a, uint64_t block, uint32_t words[CHUNK]) {
-    uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES], k0 = a->key.k[0], k1 = a->key.k[1];
-    for (int l = 0; l < LANES; l++) {
-        c0[l] = (uint32_t)(block + (uint64_t)l);
-        c1[l] = (uint32_t)((block + (uint64_t)l) >> 32);
-        c2[l] = a->counter[2];
-        c3[l] = a->counter[3];
-    }
-    for (int round = 0; round < 10; round++) {
-        for (int l = 0; l < LANES; l++) {
-            uint64_t p0 = (uint64_t)0xD2511F53u * c0[l], p1 = (uint64_t)0xCD9E8D57u * c2[l];
-            c0[l] = (uint32_t)(p1 >> 32) ^ c1[l] ^ k0;
-            c1[l] = (uint32_t)p1;
-            c2[l] = (uint32_t)(p0 >> 32) ^ c3[l] ^ k1;
-            c3[l] = (uint32_t)p0;
-        }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    for (int l = 0; l < LANES; l++) {
-        words[4 * l] = c0[l];
-        words[4 * l + 1] = c1[l];
-        words[4 * l + 2] = c2[l];
-        words[4 * l + 3] = c3[l];
-    }
-}
 
 typedef struct dropout_ctx {
     const dropout_attrs *a;
@@ -168,7 +140,7 @@ static void dropout_elements(void *ctx, int64_t begin, int64_t end) {
     uint32_t words[CHUNK];
     for (int64_t k = begin; k < end; k++) {
         int64_t at = k * CHUNK, n = numel - at < CHUNK ? numel - at : CHUNK;
-        philox_lanes(p->a, (uint64_t)k * LANES, words);
+        ed__kernels()->philox(p->a->key, (uint64_t)k * BLOCKS, p->a->counter, words, (n + 3) / 4);
         ED_FLOAT_DISPATCH(p->y->dtype, mask_float(p, words, at, n), mask_double(p, words, at, n));
     }
 }

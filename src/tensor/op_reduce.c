@@ -429,7 +429,7 @@ ed_tensor *ed_logsumexp(ed_graph *g, ed_tensor *x, int axis, bool keep) {
     return run_reduce(g, &ed__op_logsumexp, x, axis, keep);
 }
 
-/* ---- cumsum: x as [outer, n, inner]; running sums of up to TILE columns are kept in f64 */
+/* ---- cumsum: x as [outer, n, inner]; the running sums of up to TILE columns are kept in f64 */
 
 typedef struct cumsum_ctx {
     const void *x;
@@ -438,25 +438,42 @@ typedef struct cumsum_ctx {
     bool backward, fresh; /* backward runs from the end and adds unless fresh */
 } cumsum_ctx;
 
-#define CUMSUM(name, T)                                                                                                                    \
-    static void name(void *ctx, int64_t begin, int64_t end) {                                                                              \
+/* one item: columns [col, col + m) of outer index o. A single column needs no array */
+#define CUMSUM(T)                                                                                                                          \
+    static void cumsum_line_##T(const cumsum_ctx *p, int64_t o) {                                                                          \
+        const T *x = (const T *)p->x + o * p->n;                                                                                           \
+        T *y = (T *)p->y + o * p->n;                                                                                                       \
+        double run = 0;                                                                                                                    \
+        for (int64_t k = 0; k < p->n; k++) {                                                                                               \
+            int64_t at = p->backward ? p->n - 1 - k : k;                                                                                   \
+            run += x[at];                                                                                                                  \
+            y[at] = (T)run + (p->fresh ? 0 : y[at]);                                                                                       \
+        }                                                                                                                                  \
+    }                                                                                                                                      \
+    static void cumsum_columns_##T(const cumsum_ctx *p, int64_t o, int64_t col, int64_t m) {                                               \
+        double run[ED__ND_TILE] = {0};                                                                                                     \
+        for (int64_t k = 0; k < p->n; k++) {                                                                                               \
+            int64_t at = (o * p->n + (p->backward ? p->n - 1 - k : k)) * p->inner + col;                                                   \
+            const T *x = (const T *)p->x + at;                                                                                             \
+            T *y = (T *)p->y + at;                                                                                                         \
+            for (int64_t j = 0; j < m; j++) {                                                                                              \
+                run[j] += x[j];                                                                                                            \
+                y[j] = (T)run[j] + (p->fresh ? 0 : y[j]);                                                                                  \
+            }                                                                                                                              \
+        }                                                                                                                                  \
+    }                                                                                                                                      \
+    static void cumsum_##T(void *ctx, int64_t begin, int64_t end) {                                                                        \
         const cumsum_ctx *p = ctx;                                                                                                         \
         for (int64_t item = begin; item < end; item++) {                                                                                   \
             int64_t col = item % p->chunks * ED__ND_TILE, m = p->inner - col < ED__ND_TILE ? p->inner - col : ED__ND_TILE;                 \
-            double run[ED__ND_TILE] = {0};                                                                                                 \
-            for (int64_t k = 0; k < p->n; k++) {                                                                                           \
-                int64_t at = (item / p->chunks * p->n + (p->backward ? p->n - 1 - k : k)) * p->inner + col;                                \
-                const T *x = (const T *)p->x + at;                                                                                         \
-                T *y = (T *)p->y + at;                                                                                                     \
-                for (int64_t j = 0; j < m; j++) {                                                                                          \
-                    run[j] += x[j];                                                                                                        \
-                    y[j] = (T)run[j] + (p->fresh ? 0 : y[j]);                                                                              \
-                }                                                                                                                          \
-            }                                                                                                                              \
+            if (p->inner == 1)                                                                                                             \
+                cumsum_line_##T(p, item);                                                                                                  \
+            else                                                                                                                           \
+                cumsum_columns_##T(p, item / p->chunks, col, m);                                                                           \
         }                                                                                                                                  \
     }
-CUMSUM(cumsum_f32, float)
-CUMSUM(cumsum_f64, double)
+CUMSUM(float)
+CUMSUM(double)
 
 static void cumsum_run(const ed_call *c, const ed_tensor *x, ed_tensor *y, bool backward, bool fresh) {
     int axis = ((const reduce_attrs *)c->attrs)->axis;
@@ -465,7 +482,7 @@ static void cumsum_run(const ed_call *c, const ed_tensor *x, ed_tensor *y, bool 
     int64_t cost = n * (inner < ED__ND_TILE ? inner : ED__ND_TILE);
     if (ed_numel(y) > 0)
         ed__parallel_for(ed__prod(y, 0, axis) * chunks, cost >= ED__ND_GRAIN ? 1 : ED__ND_GRAIN / cost,
-                         y->dtype == ED_DTYPE_F64 ? cumsum_f64 : cumsum_f32, &p);
+                         y->dtype == ED_DTYPE_F64 ? cumsum_double : cumsum_float, &p);
 }
 
 static bool cumsum_shape(ed_call *c) {

@@ -411,6 +411,27 @@ static void test_convert(void **state) {
     guarded_free(&gy);
 }
 
+static void test_philox(void **state) {
+    (void)state;
+    ed_rng_key key = ed_rng_key_make(99, 7);
+    static const uint64_t starts[] = {0, 5, 0xfffffffau, 0x123456789abull};
+    FOR_LEVELS(kt) {
+        for (int s = 0; s < 4; s++) {
+            for (int64_t blocks = 0; blocks < 40; blocks++) {
+                uint32_t words[164], want[4];
+                memset(words, 0xa5, sizeof words);
+                kt->philox(key, starts[s], (uint32_t[]){0, 0, 3, 4}, words, blocks);
+                for (int64_t b = 0; b < blocks; b++) {
+                    uint64_t at = starts[s] + (uint64_t)b;
+                    ed_philox(key, (uint32_t[]){(uint32_t)at, (uint32_t)(at >> 32), 3, 4}, want);
+                    assert_memory_equal(words + 4 * b, want, sizeof want);
+                }
+                assert_int_equal(words[4 * blocks], 0xa5a5a5a5u);
+            }
+        }
+    }
+}
+
 static void test_dispatch(void **state) {
     (void)state;
     ed_cpu_level before = ed_cpu_get();
@@ -431,6 +452,6 @@ static void test_dispatch(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_unary),      cmocka_unit_test(test_unary_grad), cmocka_unit_test(test_unary_grad_far),
                                        cmocka_unit_test(test_edges),      cmocka_unit_test(test_reductions), cmocka_unit_test(test_linear),
-                                       cmocka_unit_test(test_convert),    cmocka_unit_test(test_dispatch)};
+                                       cmocka_unit_test(test_philox),     cmocka_unit_test(test_convert),    cmocka_unit_test(test_dispatch)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

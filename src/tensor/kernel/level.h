@@ -166,6 +166,7 @@ void EDK(pack_b_bf16)(int64_t n, int64_t k, const uint16_t *b, int64_t stride_k,
                       int64_t panel_end);
 void EDK(pack_b_to_bf16)(int64_t n, int64_t k, const float *b, int64_t stride_k, int64_t stride_j, uint16_t *packed, int64_t panel_begin,
                          int64_t panel_end);
+void EDK(philox)(ed_rng_key key, uint64_t block, const uint32_t counter[4], uint32_t *words, int64_t blocks);
 extern const ed__kernel_table EDK(table);
 
 #endif

@@ -23,6 +23,7 @@ const ed__kernel_table EDK(table) = {
     .bf16_to_f32 = EDK(bf16_to_f32),
     .f32_to_f16 = EDK(f32_to_f16),
     .f16_to_f32 = EDK(f16_to_f32),
+    .philox = EDK(philox),
     .gemm_packed = EDK(gemm_packed),
     .gemm_packed_bf16 = EDK(gemm_packed_bf16),
     .gemm_panels = EDK(gemm_panels),
