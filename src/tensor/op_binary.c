@@ -262,8 +262,10 @@ typedef struct where_ctx {
         const uint8_t *mask = p->mask + off[0];                                                                                            \
         const T *a = (const T *)p->a + off[1], *b = (const T *)p->b + off[2];                                                              \
         T *y = (T *)p->y + pos;                                                                                                            \
-        for (int64_t i = 0; i < n; i++)                                                                                                    \
-            y[i] = mask[i * p->mask_stride] ? a[i * p->a_stride] : b[i * p->b_stride];                                                     \
+        for (int64_t i = 0; i < n; i++) {                                                                                                  \
+            T va = a[i * p->a_stride], vb = b[i * p->b_stride];                                                                            \
+            y[i] = mask[i * p->mask_stride] ? va : vb;                                                                                     \
+        }                                                                                                                                  \
     }
 #define WHERE_TERM(name, T)                                                                                                                \
     static const void *name(void *ctx, int64_t pos, const int64_t *off, int64_t n, void *tmp) {                                            \
@@ -271,8 +273,10 @@ typedef struct where_ctx {
         const uint8_t *mask = p->mask + off[0];                                                                                            \
         const T *dy = (const T *)p->a + pos;                                                                                               \
         T *d = tmp;                                                                                                                        \
-        for (int64_t i = 0; i < n; i++)                                                                                                    \
-            d[i] = (mask[i * p->mask_stride] != 0) == p->want ? dy[i] : 0;                                                                 \
+        for (int64_t i = 0; i < n; i++) {                                                                                                  \
+            T v = dy[i];                                                                                                                   \
+            d[i] = (mask[i * p->mask_stride] != 0) == p->want ? v : 0;                                                                     \
+        }                                                                                                                                  \
         return d;                                                                                                                          \
     }
 WHERE_ROW(where_row_f32, float)

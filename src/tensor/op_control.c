@@ -119,11 +119,15 @@ typedef struct dropout_ctx {
         T *y = (T *)p->y->data + at, scale = (T)(1 / (1 - p->a->p));                                                                       \
         uint32_t threshold = p->a->threshold;                                                                                              \
         if (p->add)                                                                                                                        \
-            for (int64_t i = 0; i < n; i++)                                                                                                \
-                y[i] += words[i] >= threshold ? x[i] * scale : 0;                                                                          \
+            for (int64_t i = 0; i < n; i++) {                                                                                              \
+                T v = x[i] * scale; /* computed in any case: a branch would keep the loop from vectors */                                  \
+                y[i] += words[i] >= threshold ? v : 0;                                                                                     \
+            }                                                                                                                              \
         else                                                                                                                               \
-            for (int64_t i = 0; i < n; i++)                                                                                                \
-                y[i] = words[i] >= threshold ? x[i] * scale : 0;                                                                           \
+            for (int64_t i = 0; i < n; i++) {                                                                                              \
+                T v = x[i] * scale;                                                                                                        \
+                y[i] = words[i] >= threshold ? v : 0;                                                                                      \
+            }                                                                                                                              \
     }                                                                                                                                      \
     static void row_##T(const dropout_ctx *p, bool kept, int64_t at) {                                                                     \
         const T *x = (const T *)p->x->data + at;                                                                                           \
