@@ -10,7 +10,7 @@
 
 enum { P = EDK_PANEL, STACK_K = 128, FEW_ROWS = 12, ROUND_ROWS = 32, K_CHUNK = 1024 };
 static const int64_t CHUNK_FLOATS = 1 << 20;      /* of packed B: 4 MiB, so that two threads' L2 hold it */
-static const int64_t PARALLEL_MACS = 1 << 17;     /* below this a second thread costs more than it brings */
+static const int64_t PARALLEL_MACS = 1 << 19;     /* some 5 us: below this a second thread costs more than it brings */
 static const int64_t DNNL_MACS = (int64_t)1 << 20; /* below this oneDNN's set-up shows */
 
 static int64_t panels_of(int64_t n) {

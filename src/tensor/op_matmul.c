@@ -7,7 +7,7 @@
 #include "tensor/op.h"
 
 static const double ITEM_MACS = 4e6;       /* items below this share the threads */
-static const double PARALLEL_MACS = 131072; /* work worth a second thread */
+static const double PARALLEL_MACS = 524288; /* work worth a second thread */
 
 /* ------------------------------------------------------------------ one product */
 

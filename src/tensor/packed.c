@@ -7,7 +7,7 @@
 #include "tensor/kernel.h"
 
 enum { P = EDK_PANEL };
-static const int64_t PARALLEL_MACS = 1 << 17; /* below this a second thread costs more than it brings */
+static const int64_t PARALLEL_MACS = 1 << 17; /* of weights that come from memory: below this a second thread costs more than it brings */
 
 static int64_t panels_of(int64_t n) {
     return (n + P - 1) / P;

@@ -69,8 +69,14 @@ EDK_INLINE vf vcopysign(vf x, vf s) {
 }
 /** bf16 to f32: exact. */
 EDK_INLINE vf vload_bf16(const uint16_t *p) {
+#if defined(EDK_AVX512)
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p)), 16);
+#elif defined(EDK_AVX2)
+    return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)), 16);
+#else
     vh h = *(const vh_mem *)p;
     return (vf)(__builtin_convertvector(h, vu) << 16);
+#endif
 }
 
 /** a*b + c: one rounding at the levels with FMA, two at the generic one. */
