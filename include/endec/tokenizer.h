@@ -69,7 +69,8 @@ typedef enum ed_special { ED_SPECIAL_PAD, ED_SPECIAL_EOS, ED_SPECIAL_UNK, ED_SPE
 /** Id of a special token, -1 when the tokenizer has none. */
 ED_API int32_t ed_tokenizer_special(const ed_tokenizer *t, ed_special which);
 /** Appends a special token (or finds it, when it is there already and special). `role`: ED_SPECIAL_COUNT for none. Changes size and hash; not to be
- *  called while another thread uses the tokenizer. ED_E_INVALID when `text` is empty, not UTF-8, or an ordinary piece. */
+ *  called while another thread uses the tokenizer. ED_E_INVALID when `text` is empty, not UTF-8, or an ordinary piece; after ED_E_MEMORY
+ *  the tokenizer can only be destroyed. */
 ED_API ed_status ed_tokenizer_add_special(ed_tokenizer *t, const char *text, ed_special role, int32_t *id, ed_error *err);
 
 /** The piece as written in the file ("\xE2\x96\x81the"), borrowed, NUL-terminated; *n (may be NULL) its bytes. NULL when id is out of range. */

@@ -218,7 +218,7 @@ struct ed_tokenizer {
     ed__piece_form form;
     ed__tok_norm norm;
     bool prefix;        /* one space before every text, taken away by decode */
-    bool split;         /* metaspace: words are cut before each space (no piece crosses) */
+    bool split;         /* metaspace: words are cut before every space, even where a piece has one inside */
     bool pattern;       /* bytebpe: cut by the GPT-2 pattern */
     bool byte_fallback; /* characters without piece become byte pieces */
     bool fuse_unk;      /* neighbouring unknown tokens are one */
@@ -227,6 +227,7 @@ struct ed_tokenizer {
     int32_t first, last; /* ids that ED_ENCODE_ADD_SPECIAL puts before and after, or -1 */
     int32_t byte_id[256]; /* byte pieces, or -1 */
     int32_t char_id[128]; /* pieces of one ASCII character, or -1 */
+    bool space_after[256]; /* some piece has a space right after this byte */
     ed__merges merges;
     double *scores; /* [vocab] unigram (log probability), llama2c (merge score); NULL otherwise */
     ed__trie specials;
@@ -239,8 +240,13 @@ ed_status ed__tok_add(ed_tokenizer *t, const char *text, size_t n, uint32_t flag
 ed_status ed__tok_finish(ed_tokenizer *t, ed_error *err);
 /** What stands for a character or stray byte s[0..n) without a piece of its own: byte pieces, or the unknown token, pushed at `begin`. */
 ed_status ed__tok_fallback(const ed_tokenizer *t, const char *s, size_t n, uint32_t begin, ed__merge_scratch *out);
+/** End of the word that begins at byte i: before the next space that no piece could reach across (all spaces, when the text is to be `split`). What is cut
+ *  here merges or segments independently, so cutting changes nothing but the time. */
+size_t ed__tok_word_end(const ed_tokenizer *t, const ed__tok_text *x, size_t i);
 /** Symbols of a word: one per character, with fallback. */
 ed_status ed__tok_char_symbols(const ed_tokenizer *t, const char *s, size_t n, ed__merge_scratch *out);
+/** Characters merged by t->merges (tok_bpe.c); llama2c shares it. */
+ed_status ed__bpe_encode(const ed_tokenizer *t, const ed__tok_text *x, ed__tok_sink *out, ed_error *err);
 ed_status ed__tok_emit_symbols(const ed__merge_scratch *s, size_t base, size_t n, ed__tok_sink *out);
 /** tokenizer.json (tok_json.c, tok_json_save.c). `dir` (may be NULL) is where the files of special token names are looked for. */
 ed_status ed__tok_json_load(const char *where, const void *text, size_t n, const char *dir, ed_tokenizer **out, ed_error *err);

@@ -1,19 +1,11 @@
 /* io/tok_bpe.c - byte-pair encoding over characters (Sennrich et al. 2016) with spaces as U+2581 and byte fallback, as SentencePiece writes it.
- * The text is cut before each space: no piece has a space inside, so no merge could cross. Training keeps letters, digits and other characters in
+ * The text is cut before spaces that no piece reaches across. Training keeps letters, digits and other characters in
  * separate pieces; since pieces then never mix them, encoding needs no such cut. */
 #include "io/tok.h"
 
-/* End of the word that begins at i: before the next space. */
-static size_t word_end(const ed_tokenizer *t, const ed__tok_text *x, size_t i) {
-    if (!t->split || i + 1 >= x->n)
-        return x->n;
-    const char *p = memchr(x->data + i + 1, ' ', x->n - i - 1);
-    return p ? (size_t)(p - x->data) : x->n;
-}
-
 static ed_status encode_words(const ed_tokenizer *t, const ed__tok_text *x, ed__merge_scratch *s, ed__tok_sink *out) {
     for (size_t i = 0; i < x->n;) {
-        size_t j = word_end(t, x, i);
+        size_t j = ed__tok_word_end(t, x, i);
         ED_TRY(ed__tok_char_symbols(t, x->data + i, j - i, s));
         ED_TRY(ed__merge_word(&t->merges, s));
         ED_TRY(ed__tok_emit_symbols(s, i, j - i, out));
@@ -22,7 +14,7 @@ static ed_status encode_words(const ed_tokenizer *t, const ed__tok_text *x, ed__
     return ED_OK;
 }
 
-static ed_status bpe_encode(const ed_tokenizer *t, const ed__tok_text *x, ed__tok_sink *out, ed_error *err) {
+ed_status ed__bpe_encode(const ed_tokenizer *t, const ed__tok_text *x, ed__tok_sink *out, ed_error *err) {
     (void)err;
     ed__merge_scratch s = {0};
     ed_status st = encode_words(t, x, &s, out);
@@ -71,4 +63,4 @@ static ed_status bpe_train(ed_tokenizer *t, const ed_tokenizer_train_opts *o, co
     return s;
 }
 
-const ed__tok_kind ed__tok_bpe = {"bpe", NULL, bpe_encode, bpe_train, NULL};
+const ed__tok_kind ed__tok_bpe = {"bpe", NULL, ed__bpe_encode, bpe_train, NULL};

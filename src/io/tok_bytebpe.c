@@ -62,6 +62,8 @@ static size_t invalid_end(const char *s, size_t n, size_t i) {
 static ed_status cut(const ed_tokenizer *t, const char *s, size_t n, word_fn fn, void *ctx) {
     if (!t->pattern)
         return n ? fn(ctx, 0, n) : ED_OK;
+    if (!t->impl)
+        return ED_E_MEMORY; /* a failed ed_tokenizer_add_special */
     pcre2_match_data *md = pcre2_match_data_create(1, NULL);
     ed_status st = md ? ED_OK : ED_E_MEMORY;
     for (size_t i = 0; st == ED_OK && i < n;) {

@@ -110,18 +110,6 @@ static ed_status llama2c_prepare(ed_tokenizer *t, ed_error *err) {
     return ED_OK;
 }
 
-static ed_status llama2c_encode(const ed_tokenizer *t, const ed__tok_text *x, ed__tok_sink *out, ed_error *err) {
-    (void)err;
-    ed__merge_scratch s = {0};
-    ed_status st = ed__tok_char_symbols(t, x->data, x->n, &s);
-    if (st == ED_OK)
-        st = ed__merge_word(&t->merges, &s);
-    if (st == ED_OK)
-        st = ed__tok_emit_symbols(&s, 0, x->n, out);
-    ed__scratch_deinit(&s);
-    return st;
-}
-
 static ed_status load(ed_tokenizer *t, const void *data, size_t n, int32_t vocab_size, ed_error *err) {
     t->byte_fallback = true;
     t->prefix = true;
@@ -194,4 +182,4 @@ ed_status ed__tok_llama2c_save(const ed_tokenizer *t, const char *folder, ed_err
     return s;
 }
 
-const ed__tok_kind ed__tok_llama2c = {"llama2c", llama2c_prepare, llama2c_encode, NULL, NULL};
+const ed__tok_kind ed__tok_llama2c = {"llama2c", llama2c_prepare, ed__bpe_encode, NULL, NULL};

@@ -1,7 +1,7 @@
 /* io/tok_unigram.c - encoding with a unigram language model (Kudo 2018): the segmentation of the highest total log probability, by dynamic programming over a
  * trie of pieces. A character that no piece begins with alone costs 10 less than the worst piece and becomes byte pieces or the unknown token. Sums run in
  * f64 from the left and a later candidate wins only when strictly better: the order of the Hugging Face library, so that ties agree.
- * The text is cut before each space (no piece has one inside), which bounds the table. Training: tok_train_unigram.c. */
+ * The text is cut before spaces that no piece reaches across, which keeps the table small. Training: tok_train_unigram.c. */
 #include <math.h>
 
 #include "io/tok.h"
@@ -109,9 +109,10 @@ static ed_status trace(const ed_tokenizer *t, const char *s, size_t n, ed__unigr
 
 static ed_status encode_words(const ed_tokenizer *t, const ed__tok_text *x, ed__unigram_table *table, ed__merge_scratch *s, ed__tok_sink *out) {
     const model *m = t->impl;
+    if (!m)
+        return ED_E_MEMORY; /* a failed ed_tokenizer_add_special */
     for (size_t i = 0; i < x->n;) {
-        const char *p = t->split && i + 1 < x->n ? memchr(x->data + i + 1, ' ', x->n - i - 1) : NULL;
-        size_t n = (p ? (size_t)(p - x->data) : x->n) - i;
+        size_t n = ed__tok_word_end(t, x, i) - i;
         ED_TRY(ed__unigram_best(&m->trie, t->scores, m->unk_score, x->data + i, n, table));
         ED_TRY(trace(t, x->data + i, n, table->cells, s));
         ED_TRY(ed__tok_emit_symbols(s, i, n, out));

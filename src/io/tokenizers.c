@@ -93,6 +93,27 @@ static void index_bytes(ed_tokenizer *t) {
     }
 }
 
+static void index_spaces(ed_tokenizer *t) {
+    memset(t->space_after, t->char_id[' '] < 0, sizeof t->space_after); /* an unknown space may be one with its neighbours */
+    for (size_t b = 0; b < t->vocab.bytes.n; b++) {
+        size_t n;
+        const char *s = ed__intern_get(&t->vocab.bytes, (int32_t)b, &n);
+        for (size_t i = 1; t->vocab.match_of[b] >= 0 && i < n; i++)
+            if (s[i] == ' ')
+                t->space_after[(unsigned char)s[i - 1]] = true;
+    }
+}
+
+size_t ed__tok_word_end(const ed_tokenizer *t, const ed__tok_text *x, size_t i) {
+    const char *end = x->data + x->n, *p = x->data + i + 1;
+    while (p < end && (p = memchr(p, ' ', (size_t)(end - p))) != NULL) {
+        if (t->split || !t->space_after[(unsigned char)p[-1]])
+            return (size_t)(p - x->data);
+        p++;
+    }
+    return x->n;
+}
+
 static ed_status hash_vocab(ed_tokenizer *t) {
     ed__buf b;
     ed__buf_init(&b, SIZE_MAX / 2);
@@ -114,6 +135,7 @@ static ed_status hash_vocab(ed_tokenizer *t) {
 ed_status ed__tok_finish(ed_tokenizer *t, ed_error *err) {
     ED_FAIL_IF(t->vocab.text.n == 0, ED_E_FORMAT, err, "the vocabulary is empty");
     index_bytes(t);
+    index_spaces(t);
     ed_status s = index_specials(t);
     if (s == ED_OK)
         s = hash_vocab(t);

@@ -1,4 +1,8 @@
 /* tests/unit/test_tok_basic.c - the calls that all tokenizers share, and the kinds bytes and chars. Oracles: closed forms (byte b is id 3 + b). */
+#include <unistd.h>
+#include <zlib.h>
+
+#include "io/tok.h"
 #include "tok_common.h"
 
 static void test_bytes_layout(void **state) {
@@ -130,6 +134,103 @@ static void test_limits_and_misuse(void **state) {
     ed_tokenizer_destroy(&t);
 }
 
+static void test_add_special_to_each_kind(void **state) {
+    (void)state;
+    for (int kind = 0; kind < ED_TOKENIZER_KIND_COUNT; kind++) {
+        ed_tokenizer *t = train_small(kind, 400);
+        ed_error e = {0};
+        ed_token_ids ids = {0};
+        int32_t id = -1, n = ed_tokenizer_vocab_size(t);
+        check_ok(ed_tokenizer_add_special(t, "<mem0>", ED_SPECIAL_COUNT, &id, &e), &e);
+        assert_int_equal(id, n);
+        check_ok(ed_tokenizer_encode(t, "the<mem0> the", 13, ED_ENCODE_PARSE_SPECIAL, &ids, &e), &e);
+        int seen = 0;
+        for (int64_t i = 0; i < ids.n; i++)
+            seen += ids.ids[i] == id;
+        assert_int_equal(seen, 1);
+        check_save_load(t);
+        ed_token_ids_deinit(&ids);
+        ed_tokenizer_destroy(&t);
+    }
+}
+
+static void write_gz(const char *path, const void *data, size_t n) {
+    gzFile f = gzopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(gzwrite(f, data, (unsigned)n), n);
+    assert_int_equal(gzclose(f), Z_OK);
+}
+
+static void test_gzip_corpus(void **state) {
+    (void)state;
+    char path[] = "/tmp/endec_gz_XXXXXX", *text = NULL, *gz = NULL;
+    const char *files[] = {path};
+    size_t n, n_gz;
+    ed_error e = {0};
+    ed_tokenizer_train_opts o = ed_tokenizer_train_opts_default();
+    ed_tokenizer *t = NULL, *u = train_small(ED_TOKENIZER_BPE, 400);
+    close(mkstemp(path));
+    check_ok(ed__file_read(TOK_CORPUS, 1 << 20, &text, &n, &e), &e);
+    write_gz(path, text, n);
+    o.vocab_size = 400;
+    check_ok(ed_tokenizer_train(&o, files, 1, (ed_progress){0}, &t, &e), &e);
+    assert_true(ed_tokenizer_hash(t) == ed_tokenizer_hash(u));
+    ed_tokenizer_destroy(&t);
+    check_ok(ed__file_read(path, 1 << 20, &gz, &n_gz, &e), &e);
+    check_ok(ed__file_write_atomic(path, gz, n_gz - 12, &e), &e); /* cut short */
+    assert_int_equal(ed_tokenizer_train(&o, files, 1, (ed_progress){0}, &t, &e), ED_E_FORMAT);
+    gz[n_gz / 2] = (char)~gz[n_gz / 2]; /* damaged */
+    gz[n_gz - 6] = (char)~gz[n_gz - 6];
+    check_ok(ed__file_write_atomic(path, gz, n_gz, &e), &e);
+    assert_int_equal(ed_tokenizer_train(&o, files, 1, (ed_progress){0}, &t, &e), ED_E_IO);
+    assert_null(t);
+    ed__free(text);
+    ed__free(gz);
+    ed_tokenizer_destroy(&u);
+    remove(path);
+}
+
+typedef struct joined {
+    ed__buf all;
+    int lines;
+} joined;
+
+static ed_status join_line(void *ctx, const char *line, size_t n, ed_error *err) {
+    joined *j = ctx;
+    (void)err;
+    assert_int_equal(ed__utf8_valid(line, n), n); /* no character is cut */
+    ed__buf_put(&j->all, line, n);
+    j->lines++;
+    return ED_OK;
+}
+
+static void test_lines(void **state) {
+    (void)state;
+    size_t n = ((size_t)5 << 20) + 1;
+    char *text = malloc(n);
+    ed_error e = {0};
+    joined j = {0};
+    assert_non_null(text);
+    text[0] = 'x';
+    for (size_t i = 1; i < n; i += 2)
+        memcpy(text + i, "\xC3\xA9", 2);
+    ed__corpus c = {.memory = text, .memory_bytes = n};
+    ed__buf_init(&j.all, n);
+    check_ok(ed__corpus_lines(&c, true, join_line, &j, &e), &e); /* one line of 5 MiB comes in parts */
+    assert_true(j.lines >= 5 && j.lines < 20);
+    assert_int_equal(j.all.len, n);
+    assert_memory_equal(j.all.data, text, n);
+    free(text);
+    ed__buf_reset(&j.all);
+    c = (ed__corpus){.memory = "a\r\nb\n\nc", .memory_bytes = 7};
+    check_ok(ed__corpus_lines(&c, false, join_line, &j, &e), &e);
+    assert_string_equal(j.all.data, "abc");
+    ed__buf_reset(&j.all);
+    check_ok(ed__corpus_lines(&c, true, join_line, &j, &e), &e);
+    assert_string_equal(j.all.data, "a\r\nb\n\nc");
+    ed__buf_deinit(&j.all);
+}
+
 static bool stop_at_once(void *user, const char *what, uint64_t done, uint64_t total) {
     (void)user, (void)what, (void)done, (void)total;
     return false;
@@ -180,6 +281,9 @@ int main(void) {
         cmocka_unit_test(test_specials_only_when_asked), cmocka_unit_test(test_add_special),
         cmocka_unit_test(test_limits_and_misuse), cmocka_unit_test(test_train_errors),
         cmocka_unit_test(test_option_table),
+        cmocka_unit_test(test_add_special_to_each_kind),
+        cmocka_unit_test(test_gzip_corpus),
+        cmocka_unit_test(test_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* tests/unit/test_tok_bpe.c - bpe and bytebpe: exact round trips, a naive merger and a naive trainer as oracles, near-linear time, normalisers. */
+#include "io/tok.h"
 #include "tok_common.h"
 
 static void test_round_trips(void **state) {
@@ -95,6 +96,85 @@ static void test_against_naive_merger(void **state) {
         assert_memory_equal(ids.ids, sym, m * sizeof *sym);
     }
     ed_token_ids_deinit(&ids);
+    ed_tokenizer_destroy(&t);
+}
+
+/* ---- the trainer against counting all pairs anew before each merge */
+
+enum { NAIVE_VOCAB = 430, NAIVE_WORDS = 1024, NAIVE_LEN = 64 };
+typedef struct naive {
+    int32_t sym[NAIVE_WORDS][NAIVE_LEN];
+    size_t len[NAIVE_WORDS], n;
+    int64_t count[NAIVE_VOCAB][NAIVE_VOCAB];
+} naive;
+
+static void naive_load(naive *v, const ed_tokenizer *t, const ed__words *w) {
+    v->n = w->text.n;
+    assert_true(v->n <= NAIVE_WORDS);
+    for (size_t k = 0; k < v->n; k++) {
+        size_t len;
+        const char *s = ed__intern_get(&w->text, (int32_t)k, &len);
+        for (size_t i = 0, step; i < len; i += step) {
+            uint32_t cp;
+            step = (size_t)ed__utf8_decode((const unsigned char *)s + i, len - i, &cp);
+            v->sym[k][v->len[k]++] = ed__vocab_match(&t->vocab, s + i, step);
+        }
+    }
+}
+
+static size_t chars_of(const ed_tokenizer *t, int32_t id) {
+    size_t n, k = 0;
+    const char *s = ed_tokenizer_text(t, id, &n);
+    for (size_t i = 0; i < n; i++)
+        k += ((unsigned char)s[i] & 0xC0) != 0x80;
+    return k;
+}
+
+/* Most frequent pair, ties to the smaller ids; pairs that would make pieces of more than 16 characters are left out. */
+static int64_t naive_best(naive *v, const ed_tokenizer *t, const ed__words *w, int32_t *left, int32_t *right) {
+    int64_t best = 0;
+    memset(v->count, 0, sizeof v->count);
+    for (size_t k = 0; k < v->n; k++)
+        for (size_t i = 0; i + 1 < v->len[k]; i++)
+            if (v->sym[k][i] >= 0 && v->sym[k][i + 1] >= 0)
+                v->count[v->sym[k][i]][v->sym[k][i + 1]] += w->count[k];
+    for (int32_t a = 0; a < NAIVE_VOCAB; a++)
+        for (int32_t b = 0; b < NAIVE_VOCAB; b++)
+            if (v->count[a][b] > best && chars_of(t, a) + chars_of(t, b) <= 16) {
+                best = v->count[a][b];
+                *left = a;
+                *right = b;
+            }
+    return best;
+}
+
+static void test_against_naive_trainer(void **state) {
+    (void)state;
+    const char *files[] = {TOK_CORPUS};
+    ed_tokenizer *t = train_small(ED_TOKENIZER_BPE, NAIVE_VOCAB);
+    ed__corpus c = {.files = files, .n_files = 1};
+    ed__words w = {0};
+    ed_error e = {0};
+    naive *v = calloc(1, sizeof *v);
+    assert_non_null(v);
+    check_ok(ed__words_count(t, &c, &w, &e), &e);
+    naive_load(v, t, &w);
+    assert_true(t->merges.n > 50);
+    for (size_t m = 0; m < t->merges.n; m++) {
+        int32_t left = -1, right = -1;
+        assert_true(naive_best(v, t, &w, &left, &right) >= 2);
+        assert_int_equal(t->merges.list[m].left, left);
+        assert_int_equal(t->merges.list[m].right, right);
+        for (size_t k = 0; k < v->n; k++)
+            for (size_t i = 0; i + 1 < v->len[k]; i++)
+                if (v->sym[k][i] == left && v->sym[k][i + 1] == right) {
+                    v->sym[k][i] = t->merges.list[m].id;
+                    memmove(&v->sym[k][i + 1], &v->sym[k][i + 2], (v->len[k] - i - 2) * sizeof v->sym[k][0]);
+                    v->len[k]--;
+                }
+    }
+    free(v);
+    ed__words_deinit(&w);
     ed_tokenizer_destroy(&t);
 }
 
@@ -243,6 +323,7 @@ int main(void) {
         cmocka_unit_test(test_no_prefix_round_trips),
         cmocka_unit_test(test_merges_by_hand),
         cmocka_unit_test(test_against_naive_merger),
+        cmocka_unit_test(test_against_naive_trainer),
         cmocka_unit_test(test_long_word_is_near_linear),
         cmocka_unit_test(test_normaliser_and_offsets),
         cmocka_unit_test(test_hostile_marks),

@@ -161,6 +161,28 @@ static void test_specials_cannot_be_spelt(void **state) {
     ed_tokenizer_destroy(&t);
 }
 
+/* Without pre_tokenizer a piece may have spaces inside; with one it may not match across words. By hand: a|_|b|_|_|a, ranks __ < a_ < a_b. */
+static void test_spaces_inside_pieces(void **state) {
+    (void)state;
+    const char *model = "'model':{'type':'BPE','vocab':{'\xE2\x96\x81':0,'a':1,'b':2,'\xE2\x96\x81\xE2\x96\x81':3,'a\xE2\x96\x81':4,'a\xE2\x96\x81""b':5},"
+                        "'merges':['\xE2\x96\x81 \xE2\x96\x81','a \xE2\x96\x81','a\xE2\x96\x81 b']}}";
+    const char *pre = "'pre_tokenizer':{'type':'Metaspace','replacement':'\xE2\x96\x81','prepend_scheme':'never','split':true},";
+    int32_t whole[] = {5, 3, 1}, cut[] = {1, 0, 2, 0, 0, 1};
+    for (int split = 0; split < 2; split++) {
+        char text[1024];
+        ed_tokenizer *t = NULL;
+        ed_error e;
+        ed_token_ids ids = {0};
+        snprintf(text, sizeof text, "{" META_NORM ",%s%s", split ? pre : "", model);
+        check_ok(load(text, &t, &e), &e);
+        check_ok(ed_tokenizer_encode(t, "a b  a", 6, 0, &ids, &e), &e);
+        assert_int_equal(ids.n, split ? 6 : 3);
+        assert_memory_equal(ids.ids, split ? cut : whole, (size_t)ids.n * sizeof *ids.ids);
+        ed_token_ids_deinit(&ids);
+        ed_tokenizer_destroy(&t);
+    }
+}
+
 static void test_extreme_scores_and_long_pieces(void **state) {
     (void)state;
     ed_tokenizer *t = NULL;
@@ -207,6 +229,7 @@ int main(void) {
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_specials_cannot_be_spelt),
+        cmocka_unit_test(test_spaces_inside_pieces),
         cmocka_unit_test(test_extreme_scores_and_long_pieces),
         cmocka_unit_test(test_roles_from_side_files),
     };
