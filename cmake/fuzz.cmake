@@ -1,4 +1,5 @@
-# libFuzzer builds of the same targets: cmake -B build-fuzz -DCMAKE_C_COMPILER=clang -DENDEC_FUZZ=ON -DENDEC_SANITIZE=fuzzer-no-link,address,undefined
+# libFuzzer builds of the same targets, all under the target `fuzz`: cmake -B build-fuzz -DCMAKE_C_COMPILER=clang -DENDEC_FUZZ=ON -DENDEC_SANITIZE=fuzzer-no-link,address,undefined
+add_custom_target(fuzz)
 foreach(f ${ENDEC_FUZZ_C})
   get_filename_component(n ${f} NAME_WE)
   add_executable(${n}_libfuzzer ${f})
@@ -7,4 +8,5 @@ foreach(f ${ENDEC_FUZZ_C})
   target_include_directories(${n}_libfuzzer PRIVATE tests)
   target_link_options(${n}_libfuzzer PRIVATE -fsanitize=fuzzer)
   target_link_libraries(${n}_libfuzzer PRIVATE endec_static)
+  add_dependencies(fuzz ${n}_libfuzzer)
 endforeach()
