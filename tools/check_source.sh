@@ -2,7 +2,7 @@
 # tools/check_source.sh - what the compiler does not say about the sources:
 #   - banned functions (no bounds, hidden state, or stack of unknown size) in src/, cli/ and recipes/
 #   - the library (src/) never prints, exits, or reads the environment
-#   - every C file begins with a comment that names it; nothing is left "to do"
+#   - every C file of the library, the tool and the recipes begins with a comment that names it; nothing is left "to do"
 #   - no tracked file holds a path of somebody's machine
 #   - files over 800 lines are listed (a warning: tables and kernels may have a reason)
 #
@@ -19,6 +19,7 @@ complain() { # title, lines
 code() {
     find "$@" -name '*.[ch]' 2>/dev/null | sort | xargs -r awk '
     FNR == 1 { in_comment = 0 }
+    !in_comment && !/\/\*|\/\/|"|\047/ { print FILENAME ":" FNR ":" $0; next }
     {
         s = $0; out = ""
         while (length(s)) {
@@ -28,7 +29,9 @@ code() {
             if (two == "//") break
             if (c == "\"" && match(s, /^"([^"\\]|\\.)*"/)) { out = out "\"\""; s = substr(s, RLENGTH + 1); continue }
             if (c == "\047" && match(s, /^\047([^\047\\]|\\.)+\047/)) { out = out "0"; s = substr(s, RLENGTH + 1); continue }
-            out = out c; s = substr(s, 2)
+            n = match(substr(s, 2), /[\/"\047]/)
+            if (!n) n = length(s)
+            out = out substr(s, 1, n); s = substr(s, n + 1)
         }
         print FILENAME ":" FNR ":" out
     }'
@@ -40,9 +43,8 @@ complain "banned functions (see STYLE.md)" \
 complain "the library never prints, exits, or reads the environment" \
     "$(code src | grep -E '[^A-Za-z0-9_](printf|puts|putchar|perror|exit|_exit|abort|(secure_)?getenv)[[:space:]]*\(|[^A-Za-z0-9_](stdout|stderr)[^A-Za-z0-9_]')"
 complain "left to do" "$(grep -nE 'TODO|FIXME' -r --include='*.[ch]' include "${dirs[@]}" tests bench 2>/dev/null)"
-complain "the first line of a C file is a comment that names the file" "$(find include "${dirs[@]}" tests bench -name '*.[ch]' 2>/dev/null | sort | while read -r f; do
-    head -n 1 "$f" | grep -qF "$(basename "$f")" || echo "$f"
-done)"
+complain "a C file begins with a comment that names the file and says what it is" "$(find include "${dirs[@]}" -name '*.[ch]' | sort | xargs awk '
+    FNR == 1 { base = FILENAME; sub(/.*\//, "", base); if ($0 !~ /^\/\*/ || !index($0, base)) print FILENAME }')"
 if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
     complain "paths of somebody's machine" "$(git ls-files -z | xargs -0 grep -nIE "(^|[[:space:]\"'=(\`])/(home|root|Users|work|workspace|builds)/[A-Za-z0-9_.]" -- 2>/dev/null)"
 fi

@@ -22,19 +22,19 @@ bool ed__cp_space(uint32_t cp); /* str.isspace */
 void ed__cps_rstrip(ed__cps *c);
 
 /* ---- words of one segment, numbered by content */
-typedef struct ed__words {
+typedef struct ed__metric_words {
     ed__cps text; /* all words, one after the other */
     struct ed__word {
         size_t off, len; /* in text */
     } *w;
-    uint32_t *ids; /* [n] after ed__words_intern: equal words have equal numbers */
+    uint32_t *ids; /* [n] after ed__metric_words_intern: equal words have equal numbers */
     size_t n, cap, ids_cap;
-} ed__words;
-void ed__words_reset(ed__words *w);
-void ed__words_free(ed__words *w);
-ed_status ed__words_add(ed__words *w, const uint32_t *cp, size_t n);
-ed_status ed__words_split(ed__words *w, const uint32_t *cp, size_t n); /* str.split */
-ed_status ed__words_intern(ed__words *w);
+} ed__metric_words;
+void ed__metric_words_reset(ed__metric_words *w);
+void ed__metric_words_free(ed__metric_words *w);
+ed_status ed__metric_words_add(ed__metric_words *w, const uint32_t *cp, size_t n);
+ed_status ed__metric_words_split(ed__metric_words *w, const uint32_t *cp, size_t n); /* str.split */
+ed_status ed__metric_words_intern(ed__metric_words *w);
 
 /* ---- n-gram counts over several strings (metric_ngram.c) */
 typedef struct ed__ngrams {
@@ -55,7 +55,7 @@ typedef void (*ed__ngram_fn)(void *ctx, int order, const int64_t *counts);
 void ed__ngrams_count(ed__ngrams *g, int max_order, ed__ngram_fn fn, void *ctx);
 
 /* ---- tokenizers (metric_tokenize.c): cuts `line` in place into words of w. `tmp` is scratch. */
-ed_status ed__bleu_tokenize(int tok, ed__cps *line, ed__cps *tmp, ed__words *w);
+ed_status ed__bleu_tokenize(int tok, ed__cps *line, ed__cps *tmp, ed__metric_words *w);
 
 /* ---- arguments (metric_text.c) */
 /** Checks n, n_refs, that no hypothesis is NULL and that each line has a reference; *nrefs_text gets "2" or "var". */

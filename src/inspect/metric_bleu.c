@@ -33,7 +33,7 @@ const ed_option *ed_bleu_options(size_t *n) {
 typedef struct bleu_work {
     const ed_bleu_opts *opts;
     ed__cps line, tmp;
-    ed__words words;
+    ed__metric_words words;
     ed__ngrams grams;
     ed_metric_score *out;
 } bleu_work;
@@ -41,7 +41,7 @@ typedef struct bleu_work {
 static void work_free(bleu_work *w) {
     ed__cps_free(&w->line);
     ed__cps_free(&w->tmp);
-    ed__words_free(&w->words);
+    ed__metric_words_free(&w->words);
     ed__ngrams_free(&w->grams);
 }
 
@@ -69,7 +69,7 @@ static int64_t nearest_length(const size_t *len, int n) {
 static ed_status add_line(bleu_work *w, const char *hyp, const char *const *refs, int n_refs, int64_t n, int64_t i, ed_error *err) {
     size_t len[ED_METRIC_REFS_MAX + 1] = {0};
     int strings = 0;
-    ed__words_reset(&w->words);
+    ed__metric_words_reset(&w->words);
     for (int r = -1; r < n_refs; r++) {
         const char *text = r < 0 ? hyp : refs[r * n + i];
         if (text == NULL)
@@ -82,7 +82,7 @@ static ed_status add_line(bleu_work *w, const char *hyp, const char *const *refs
         ED_TRY(ed__bleu_tokenize(w->opts->tok, &w->line, &w->tmp, &w->words));
         len[strings++] = w->words.n - before;
     }
-    ED_TRY(ed__words_intern(&w->words));
+    ED_TRY(ed__metric_words_intern(&w->words));
     ed__ngrams_reset(&w->grams);
     const uint32_t *ids = w->words.ids;
     for (int s = 0; s < strings; ids += len[s++])

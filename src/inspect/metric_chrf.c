@@ -34,7 +34,7 @@ typedef struct chrf_stat {
 typedef struct chrf_work {
     const ed_chrf_opts *opts;
     ed__cps line, tmp;
-    ed__words words; /* chrF++ words of all strings of the line */
+    ed__metric_words words; /* chrF++ words of all strings of the line */
     ed__ngrams chars, grams;
     ed__ngrams *now; /* the one being counted */
     int now_base;    /* its first row in stat */
@@ -44,7 +44,7 @@ typedef struct chrf_work {
 static void work_free(chrf_work *w) {
     ed__cps_free(&w->line);
     ed__cps_free(&w->tmp);
-    ed__words_free(&w->words);
+    ed__metric_words_free(&w->words);
     ed__ngrams_free(&w->chars);
     ed__ngrams_free(&w->grams);
     ed__free(w->stat);
@@ -89,7 +89,7 @@ static bool is_punct(uint32_t c) {
 }
 
 /* Words with one punctuation mark set apart: the last one, or else the first ("(hi)" gives "(hi" and ")"). */
-static ed_status add_words(ed__words *w, const ed__cps *line) {
+static ed_status add_words(ed__metric_words *w, const ed__cps *line) {
     for (size_t i = 0; i < line->n;) {
         const uint32_t *c = line->cp + i;
         size_t len = 0, cut = 0;
@@ -98,9 +98,9 @@ static ed_status add_words(ed__words *w, const ed__cps *line) {
         if (len > 1)
             cut = is_punct(c[len - 1]) ? len - 1 : is_punct(c[0]) ? 1 : 0;
         if (cut > 0)
-            ED_TRY(ed__words_add(w, c, cut));
+            ED_TRY(ed__metric_words_add(w, c, cut));
         if (len > 0)
-            ED_TRY(ed__words_add(w, c + cut, len - cut));
+            ED_TRY(ed__metric_words_add(w, c + cut, len - cut));
         i += len + 1;
     }
     return ED_OK;
@@ -118,7 +118,7 @@ static void drop_spaces(ed__cps *line) {
 static ed_status read_line(chrf_work *w, const char *hyp, const char *const *refs, int n_refs, int64_t n, int64_t i, ed_error *err) {
     size_t len[ED_METRIC_REFS_MAX + 1] = {0};
     int strings = 0;
-    ed__words_reset(&w->words);
+    ed__metric_words_reset(&w->words);
     ed__ngrams_reset(&w->chars);
     ed__ngrams_reset(&w->grams);
     for (int r = -1; r < n_refs; r++) {
@@ -136,7 +136,7 @@ static ed_status read_line(chrf_work *w, const char *hyp, const char *const *ref
             drop_spaces(&w->line);
         ED_TRY(ed__ngrams_add(&w->chars, w->line.cp, w->line.n));
     }
-    ED_TRY(ed__words_intern(&w->words));
+    ED_TRY(ed__metric_words_intern(&w->words));
     const uint32_t *ids = w->words.ids;
     for (int s = 0; s < strings; ids += len[s++])
         ED_TRY(ed__ngrams_add(&w->grams, ids, len[s]));

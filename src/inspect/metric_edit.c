@@ -13,7 +13,7 @@ typedef struct edit_cell {
 
 typedef struct edit_work {
     ed__cps line, tmp;
-    ed__words words;
+    ed__metric_words words;
     edit_cell *row;
     size_t row_cap;
 } edit_work;
@@ -21,7 +21,7 @@ typedef struct edit_work {
 static void work_free(edit_work *w) {
     ed__cps_free(&w->line);
     ed__cps_free(&w->tmp);
-    ed__words_free(&w->words);
+    ed__metric_words_free(&w->words);
     ed__free(w->row);
 }
 
@@ -72,19 +72,19 @@ static ed_status add_items(edit_work *w, bool chars) {
     static const uint32_t space = ' ';
     const ed__cps *l = &w->line;
     if (!chars)
-        return ed__words_split(&w->words, l->cp, l->n);
+        return ed__metric_words_split(&w->words, l->cp, l->n);
     for (size_t i = 0; i < l->n; i++) {
         if (!ed__cp_space(l->cp[i]))
-            ED_TRY(ed__words_add(&w->words, l->cp + i, 1));
+            ED_TRY(ed__metric_words_add(&w->words, l->cp + i, 1));
         else if (!ed__cp_space(l->cp[i - 1])) /* i > 0: outer whitespace is gone */
-            ED_TRY(ed__words_add(&w->words, &space, 1));
+            ED_TRY(ed__metric_words_add(&w->words, &space, 1));
     }
     return ED_OK;
 }
 
 static ed_status add_line(edit_work *w, const char *hyp, const char *ref, int64_t i, bool lowercase, bool chars, ed_metric_score *out,
                           ed_error *err) {
-    ed__words_reset(&w->words);
+    ed__metric_words_reset(&w->words);
     ED_TRY(read_text(w, hyp, i, lowercase, err));
     ED_TRY(add_items(w, chars));
     size_t nh = w->words.n;
@@ -93,7 +93,7 @@ static ed_status add_line(edit_work *w, const char *hyp, const char *ref, int64_
     size_t nr = w->words.n - nh;
     ED_FAIL_IF((uint64_t)nh * nr > CELLS_MAX, ED_E_LIMIT, err, "line %lld: aligning %zu with %zu items needs more than 2^30 table cells",
                (long long)i + 1, nh, nr);
-    ED_TRY(ed__words_intern(&w->words));
+    ED_TRY(ed__metric_words_intern(&w->words));
     ED_TRY(ed__grow((void **)&w->row, &w->row_cap, nh + 1, sizeof *w->row, UINT32_MAX));
     edit_cell d = distance(w->words.ids, nh, w->words.ids + nh, nr, w->row);
     out->substitutions += d.sub;

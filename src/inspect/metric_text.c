@@ -92,19 +92,19 @@ ed_status ed__cps_lower(ed__cps *c, ed__cps *tmp) {
     return ED_OK;
 }
 
-void ed__words_reset(ed__words *w) {
+void ed__metric_words_reset(ed__metric_words *w) {
     w->text.n = 0;
     w->n = 0;
 }
 
-void ed__words_free(ed__words *w) {
+void ed__metric_words_free(ed__metric_words *w) {
     ed__cps_free(&w->text);
     ed__free(w->w);
     ed__free(w->ids);
-    *w = (ed__words){0};
+    *w = (ed__metric_words){0};
 }
 
-ed_status ed__words_add(ed__words *w, const uint32_t *cp, size_t n) {
+ed_status ed__metric_words_add(ed__metric_words *w, const uint32_t *cp, size_t n) {
     ED_TRY(ed__cps_reserve(&w->text, w->text.n + n));
     ED_TRY(ed__grow((void **)&w->w, &w->cap, w->n + 1, sizeof *w->w, UINT32_MAX));
     if (n > 0)
@@ -114,13 +114,13 @@ ed_status ed__words_add(ed__words *w, const uint32_t *cp, size_t n) {
     return ED_OK;
 }
 
-ed_status ed__words_split(ed__words *w, const uint32_t *cp, size_t n) {
+ed_status ed__metric_words_split(ed__metric_words *w, const uint32_t *cp, size_t n) {
     for (size_t i = 0; i < n;) {
         size_t start = i;
         while (i < n && !ed__cp_space(cp[i]))
             i++;
         if (i > start)
-            ED_TRY(ed__words_add(w, cp + start, i - start));
+            ED_TRY(ed__metric_words_add(w, cp + start, i - start));
         else
             i++;
     }
@@ -140,7 +140,7 @@ static int key_compare(const void *pa, const void *pb) {
 }
 
 /* Sorted, equal words stand side by side; any total order does. */
-ed_status ed__words_intern(ed__words *w) {
+ed_status ed__metric_words_intern(ed__metric_words *w) {
     struct key *keys = ed__malloc((w->n + 1) * sizeof *keys);
     ed_status s = keys == NULL ? ED_E_MEMORY : ed__grow((void **)&w->ids, &w->ids_cap, w->n + 1, sizeof *w->ids, UINT32_MAX);
     if (s != ED_OK) {

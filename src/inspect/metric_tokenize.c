@@ -115,16 +115,16 @@ static ed_status tokenize_zh(ed__cps *line, ed__cps *tmp) {
     return western(line, tmp);
 }
 
-ed_status ed__bleu_tokenize(int tok, ed__cps *line, ed__cps *tmp, ed__words *w) {
+ed_status ed__bleu_tokenize(int tok, ed__cps *line, ed__cps *tmp, ed__metric_words *w) {
     if (tok == ED_BLEU_TOK_CHAR) {
         for (size_t i = 0; i < line->n; i++)
             if (!ed__cp_space(line->cp[i]))
-                ED_TRY(ed__words_add(w, line->cp + i, 1));
+                ED_TRY(ed__metric_words_add(w, line->cp + i, 1));
         return ED_OK;
     }
     if (tok == ED_BLEU_TOK_13A)
         ED_TRY(tokenize_13a(line, tmp));
     else if (tok == ED_BLEU_TOK_ZH)
         ED_TRY(tokenize_zh(line, tmp));
-    return ed__words_split(w, line->cp, line->n);
+    return ed__metric_words_split(w, line->cp, line->n);
 }
