@@ -11,6 +11,8 @@ FUZZ_SECONDS ?= 60
 CMAKE_FLAGS ?=
 CTEST_FLAGS ?= --output-on-failure
 CONFIGURE = cmake -S . -G Ninja $(CMAKE_FLAGS)
+# Asserts on, and fast enough to run the whole suite.
+SANITIZED = -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-O1 -g1" -DENDEC_BENCH=OFF
 CTEST = ctest $(CTEST_FLAGS) -j $(JOBS) --test-dir
 
 .DEFAULT_GOAL := all
@@ -47,19 +49,19 @@ check-clang: ## build and test with clang in build-clang
 	$(CTEST) build-clang
 
 asan: setup ## every test under AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan
-	@$(CONFIGURE) -B build-asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DENDEC_BENCH=OFF -DENDEC_SANITIZE=address,undefined >/dev/null
+	@$(CONFIGURE) -B build-asan $(SANITIZED) -DENDEC_SANITIZE=address,undefined >/dev/null
 	ninja -C build-asan -j $(JOBS)
 	$(CTEST) build-asan -LE check
 
 tsan: ## every test under ThreadSanitizer (clang and its OpenMP run time), in build-tsan
 	@tools/setup.sh --tsan
-	@$(CONFIGURE) -B build-tsan -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DENDEC_BENCH=OFF -DENDEC_SANITIZE=thread >/dev/null
+	@$(CONFIGURE) -B build-tsan -DCMAKE_C_COMPILER=clang $(SANITIZED) -DENDEC_SANITIZE=thread >/dev/null
 	ninja -C build-tsan -j $(JOBS)
 	TSAN_OPTIONS="ignore_noninstrumented_modules=1 halt_on_error=1" $(CTEST) build-tsan -LE check
 
 fuzz: ## libFuzzer on every target for FUZZ_SECONDS each (default 60), in build-fuzz
 	@tools/setup.sh --fuzz
-	@$(CONFIGURE) -B build-fuzz -DCMAKE_C_COMPILER=clang -DENDEC_FUZZ=ON -DENDEC_BENCH=OFF \
+	@$(CONFIGURE) -B build-fuzz -DCMAKE_C_COMPILER=clang -DENDEC_FUZZ=ON $(SANITIZED) \
 	    -DENDEC_SANITIZE=fuzzer-no-link,address,undefined >/dev/null
 	ninja -C build-fuzz -j $(JOBS) fuzz
 	@tools/fuzz.sh build-fuzz $(FUZZ_SECONDS)
