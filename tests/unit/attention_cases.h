@@ -41,21 +41,21 @@ typedef struct acase {
     ed_arena *arena;
 } acase;
 
-static double *arand(ed_rng *r, int64_t n, double amp) {
+static inline double *arand(ed_rng *r, int64_t n, double amp) {
     double *p = malloc(sizeof *p * (size_t)(n + 1));
     for (int64_t i = 0; i < n; i++)
         p[i] = (double)(float)(amp * (2 * ed_rng_uniform(r) - 1));
     return p;
 }
 
-static int32_t *aints(ed_rng *r, int64_t n, int64_t lo, int64_t hi) {
+static inline int32_t *aints(ed_rng *r, int64_t n, int64_t lo, int64_t hi) {
     int32_t *p = malloc(sizeof *p * (size_t)(n + 1));
     for (int64_t i = 0; i < n; i++)
         p[i] = (int32_t)(lo + (int64_t)ed_rng_below(r, (uint64_t)(hi - lo + 1)));
     return p;
 }
 
-static void acase_labels(acase *c, ed_rng *r) {
+static inline void acase_labels(acase *c, ed_rng *r) {
     int64_t lb = ed_rng_below(r, 2) ? c->B : 1, T = c->T, S = c->S;
     ed_labels *l = &c->labels;
     *l = (ed_labels){.batch = lb, .queries = T, .keys = S, .q_start = S > T ? S - T : 0};
@@ -106,7 +106,7 @@ static void acase_labels(acase *c, ed_rng *r) {
     l->exclude_self = c->flags & C_SELF;
 }
 
-static void acase_make(acase *c, uint64_t seed) {
+static inline void acase_make(acase *c, uint64_t seed) {
     ed_rng r = ed_rng_make(seed, 5);
     int64_t hb = c->flags & C_ONEHEAD ? 1 : c->H;
     double amp = c->amp > 0 ? c->amp : 1.5;
@@ -151,7 +151,7 @@ static void acase_make(acase *c, uint64_t seed) {
     c->o = o;
 }
 
-static void acase_free(acase *c) {
+static inline void acase_free(acase *c) {
     free(c->q), free(c->k), free(c->v), free(c->bias), free(c->post), free(c->rel), free(c->kappa), free(c->dense), free(c->valid), free(c->keep), free(c->bonus);
     free(c->bits), free(c->tree), free(c->q_pos), free(c->k_pos);
     free((void *)(uintptr_t)c->labels.q_order), free((void *)(uintptr_t)c->labels.q_group), free((void *)(uintptr_t)c->labels.q_limit);
@@ -160,7 +160,7 @@ static void acase_free(acase *c) {
 }
 
 /* a tensor of dtype dt holding f64 data, watched */
-static ed_tensor *afeed(ed_graph *g, ed_dtype dt, int rank, const int64_t *shape, const double *v) {
+static inline ed_tensor *afeed(ed_graph *g, ed_dtype dt, int rank, const int64_t *shape, const double *v) {
     ed_tensor *t = ed_new(g, dt, rank, shape);
     assert_non_null(t);
     for (int64_t i = 0; i < ed_numel(t); i++) {
@@ -180,14 +180,14 @@ typedef struct afed {
     ed_attention_out out;
 } afed;
 
-static double *apart(const double *x, int64_t B, int64_t S, int64_t w, int64_t a, int64_t b) {
+static inline double *apart(const double *x, int64_t B, int64_t S, int64_t w, int64_t a, int64_t b) {
     double *p = malloc(sizeof *p * (size_t)(B * (b - a) * w + 1));
     for (int64_t i = 0; i < B; i++)
         memcpy(p + i * (b - a) * w, x + (i * S + a) * w, sizeof *p * (size_t)((b - a) * w));
     return p;
 }
 
-static void arun(ed_graph *g, const acase *c, ed_dtype dt, afed *f) {
+static inline void arun(ed_graph *g, const acase *c, ed_dtype dt, afed *f) {
     int64_t hb = c->flags & C_ONEHEAD ? 1 : c->H;
     ed_attention_opts o = c->o;
     memset(f, 0, sizeof *f);
@@ -223,11 +223,11 @@ static void arun(ed_graph *g, const acase *c, ed_dtype dt, afed *f) {
 
 /* ------------------------------------------------------------------ the naive twin */
 
-static bool abit(const uint64_t *w, int64_t i) {
+static inline bool abit(const uint64_t *w, int64_t i) {
     return w[i / 64] >> (i % 64) & 1;
 }
 
-static bool asees(const acase *c, int64_t b, int64_t t, int64_t j) {
+static inline bool asees(const acase *c, int64_t b, int64_t t, int64_t j) {
     const ed_labels *l = c->o.labels;
     int64_t start = c->o.q_start < 0 ? c->S - c->T : c->o.q_start;
     if (!l)
@@ -258,7 +258,7 @@ static bool asees(const acase *c, int64_t b, int64_t t, int64_t j) {
     return seen && !(l->exclude_self && j == l->q_start + t);
 }
 
-static double atable(const double *x, const ed_offset_map *m, int64_t heads, int64_t h, int64_t off) {
+static inline double atable(const double *x, const ed_offset_map *m, int64_t heads, int64_t h, int64_t off) {
     int64_t r = off < m->lo ? m->lo : off > m->hi ? m->hi : off;
     r -= m->lo;
     if (m->bucket)
@@ -270,11 +270,11 @@ typedef struct anaive {
     double *o, *lse, *entropy, *hinge, *p; /* [B,T,H,Dv], [B,H,T] x 3, [B,H,T,S] */
 } anaive;
 
-static void anaive_free(anaive *n) {
+static inline void anaive_free(anaive *n) {
     free(n->o), free(n->lse), free(n->entropy), free(n->hinge), free(n->p);
 }
 
-static anaive anaive_run(const acase *c) {
+static inline anaive anaive_run(const acase *c) {
     anaive n = {calloc((size_t)(c->B * c->T * c->H * c->Dv + 1), 8), calloc((size_t)(c->B * c->H * c->T + 1), 8), calloc((size_t)(c->B * c->H * c->T + 1), 8),
                 calloc((size_t)(c->B * c->H * c->T + 1), 8), calloc((size_t)(c->B * c->H * c->T * c->S + 1), 8)};
     int64_t start = c->S - c->T, hb = c->flags & C_ONEHEAD ? 1 : c->H;
@@ -339,7 +339,7 @@ static anaive anaive_run(const acase *c) {
     return n;
 }
 
-static void aclose(const char *what, const ed_tensor *t, const double *want, double tol) {
+static inline void aclose(const char *what, const ed_tensor *t, const double *want, double tol) {
     int64_t n = ed_numel(t);
     double *got = malloc(sizeof *got * (size_t)(n + 1));
     ed_copy_out_f64(t, got);
@@ -349,7 +349,7 @@ static void aclose(const char *what, const ed_tensor *t, const double *want, dou
     free(got);
 }
 
-static ed_graph *agraph(bool train) {
+static inline ed_graph *agraph(bool train) {
     ed_graph *g;
     ed_graph_opts o = train ? ed_graph_opts_train() : ed_graph_opts_infer();
     assert_int_equal(ed_graph_create(&o, &g), ED_OK);
