@@ -48,6 +48,8 @@ static void kinds_by_differences(void **state) {
         binary_case c = cases[i];
         for (size_t k = 0; k < sizeof small / sizeof *small; k++) {
             char what[64];
+            if (c.kind != ED_MUL && (k + (size_t)i) % 3) /* mul meets every shape, the others a third of them */
+                continue;
             snprintf(what, sizeof what, "%s, shapes %zu", c.name, k);
             fill(in, small[k].ra, small[k].a, small[k].rb, small[k].b, &c);
             gradcheck(what, binary, &c, in, 2, 1e-7);
@@ -64,6 +66,8 @@ static void large_in_f32(void **state) {
         binary_case c = cases[i];
         for (size_t k = 0; k < sizeof large / sizeof *large; k++) {
             char what[64];
+            if (c.kind != ED_MUL && (k + (size_t)i) % 4)
+                continue;
             snprintf(what, sizeof what, "%s, large shapes %zu", c.name, k);
             fill(in, large[k].ra, large[k].a, large[k].rb, large[k].b, &c);
             twincheck(what, binary, &c, in, 2, k == 0 ? 4e-6 : 3e-5);

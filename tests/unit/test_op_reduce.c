@@ -62,7 +62,7 @@ static void against_naive(void **state) {
     for (int kind = 0; kind < R_COUNT; kind++) {
         for (int k = 0; k < 16; k++) {
             ed_dtype d = k & 1 ? ED_DTYPE_F64 : ED_DTYPE_F32;
-            ed_tensor *x = k & 2 ? noise(g, d, DIMS(5, 7, 33), 4) : noise(g, d, DIMS(3, 60, 530), 5);
+            ed_tensor *x = k & 2 ? noise(g, d, DIMS(5, 7, 33), 4) : noise(g, d, DIMS(3, 22, 530), 5);
             x = k & 4 ? ed_transpose(g, x, 0, 2) : x;
             x = k & 8 ? ed_slice(g, x, 1, 1, INT64_MAX, 3) : x;
             for (int a = 0; a < 4; a++)
@@ -125,16 +125,16 @@ static void far_ends(void **state) {
     ed_graph_destroy(&g);
 }
 
-/* 4 million times 0.1 in f32: a plain running sum would be off by percents */
+/* 2 million times 0.1 in f32: a plain running sum would be off by percents */
 static void long_sums(void **state) {
     ed_graph *g = new_graph(false);
     (void)state;
-    ed_tensor *x = ed_full(g, ED_DTYPE_F32, DIMS(2000, 2000), 0.1);
+    ed_tensor *x = ed_full(g, ED_DTYPE_F32, DIMS(1000, 2000), 0.1);
     double row = 2000 * (double)0.1f;
-    assert_true(fabs(ed_get(ed_sum(g, x, ED_ALL_AXES, false), 0) / (2000 * row) - 1) < 1e-6);
-    assert_true(fabs(ed_get(ed_sum(g, x, 0, false), 1999) / row - 1) < 2e-6);
-    assert_true(fabs(ed_get(ed_sum(g, x, 1, false), 1999) / row - 1) < 2e-6);
-    assert_true(fabs(ed_get(ed_cumsum(g, x, 0), 1999 * 2000) / row - 1) < 1e-6);
+    assert_true(fabs(ed_get(ed_sum(g, x, ED_ALL_AXES, false), 0) / (1000 * row) - 1) < 1e-6);
+    assert_true(fabs(ed_get(ed_sum(g, x, 0, false), 1999) / (row / 2) - 1) < 2e-6);
+    assert_true(fabs(ed_get(ed_sum(g, x, 1, false), 999) / row - 1) < 2e-6);
+    assert_true(fabs(ed_get(ed_cumsum(g, x, 0), 999 * 2000) / (row / 2) - 1) < 1e-6);
     ed_graph_destroy(&g);
 }
 
