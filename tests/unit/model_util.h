@@ -13,17 +13,17 @@
 
 #include "endec/model.h"
 
-static void check(ed_status s, const ed_error *err) {
+static inline void check(ed_status s, const ed_error *err) {
     if (s != ED_OK)
         fail_msg("%s: %s", ed_status_name(s), err->message);
 }
 
-static void check_graph(const ed_graph *g) {
+static inline void check_graph(const ed_graph *g) {
     ed_error err = {0};
     check(ed_graph_status(g, &err), &err);
 }
 
-static ed_model_config tiny_config(int kind, char *position) {
+static inline ed_model_config tiny_config(int kind, char *position) {
     ed_model_config c = ed_model_config_default();
     c.kind = kind;
     c.vocab_size = 23, c.d_model = 16, c.d_ff = 24, c.n_heads = 4, c.encoder_layers = 2, c.decoder_layers = 2, c.max_positions = 40, c.dropout = 0;
@@ -36,7 +36,7 @@ static ed_model_config tiny_config(int kind, char *position) {
     return c;
 }
 
-static ed_model *tiny_model(int kind, char *position, ed_dtype dtype) {
+static inline ed_model *tiny_model(int kind, char *position, ed_dtype dtype) {
     ed_model_config c = tiny_config(kind, position);
     ed_model *m;
     ed_error err = {0};
@@ -44,7 +44,7 @@ static ed_model *tiny_model(int kind, char *position, ed_dtype dtype) {
     return m;
 }
 
-static void random_ids(int32_t *ids, int64_t n, int64_t vocab, uint32_t stream) {
+static inline void random_ids(int32_t *ids, int64_t n, int64_t vocab, uint32_t stream) {
     ed_rng r = ed_rng_make(9, stream);
     for (int64_t i = 0; i < n; i++)
         ids[i] = (int32_t)(3 + ed_rng_below(&r, (uint64_t)vocab - 3));
