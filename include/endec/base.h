@@ -194,8 +194,8 @@ ED_API void ed_threads_set(int n);
 ED_API int ed_threads_get(void);
 
 /** Kernel levels; a level needs all below it. GENERIC is plain C. */
-typedef enum ed_cpu_level { ED_CPU_GENERIC, ED_CPU_AVX2, ED_CPU_AVX512, ED_CPU_AVX512_BF16, ED_CPU_LEVEL_COUNT } ed_cpu_level;
-/** The best level this machine has / the level in use / its name ("generic", "avx2", "avx512", "avx512bf16"). */
+typedef enum ed_cpu_level { ED_CPU_GENERIC, ED_CPU_AVX2, ED_CPU_AVX512, ED_CPU_AVX512_BF16, ED_CPU_AMX, ED_CPU_LEVEL_COUNT } ed_cpu_level;
+/** The best level this machine has / the level in use / its name ("generic", "avx2", "avx512", "avx512bf16", "amx"). */
 ED_API ed_cpu_level ed_cpu_best(void);
 ED_API ed_cpu_level ed_cpu_get(void);
 ED_API const char *ed_cpu_name(ed_cpu_level level);

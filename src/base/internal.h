@@ -40,6 +40,11 @@ int64_t ed__mem_blocks(void); /* live blocks, for leak checks in tests */
 void ed__mem_fail_after(int64_t n, bool persistent); /* n < 0: off */
 void ed__io_fail_after(int64_t n); /* test builds: the n-th write, fsync or rename of a save from now fails once (a write as on a full disk) */
 
+/* ---- work space kept between calls (spare.c): 64-byte aligned buffers of ED__SPARE_BYTES, few in the whole process */
+enum { ED__SPARE_BYTES = 2 << 20 };
+int ed__spare_take(void **data); /* the slot, or -1 when all are in use or memory is short */
+void ed__spare_give(int slot);   /* -1: nothing */
+
 /* ---- growable byte buffer with a mandatory maximum (buf.c) */
 typedef struct ed__buf {
     char *data; /* always NUL-terminated once something was written; NULL when empty */

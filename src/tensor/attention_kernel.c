@@ -5,9 +5,9 @@
 
 extern const ed__attn_kernels edk_attention_generic;
 #if defined(__x86_64__)
-extern const ed__attn_kernels edk_attention_avx2, edk_attention_avx512, edk_attention_avx512bf16;
+extern const ed__attn_kernels edk_attention_avx2, edk_attention_avx512, edk_attention_avx512bf16, edk_attention_amx;
 static const ed__attn_kernels *const levels[ED_CPU_LEVEL_COUNT] = {&edk_attention_generic, &edk_attention_avx2, &edk_attention_avx512,
-                                                                   &edk_attention_avx512bf16};
+                                                                   &edk_attention_avx512bf16, &edk_attention_amx};
 #else
 static const ed__attn_kernels *const levels[ED_CPU_LEVEL_COUNT] = {&edk_attention_generic};
 #endif

@@ -1,12 +1,14 @@
 /* tensor/gemm.c - f32 matrix products of any strides over the panel kernels.
  *
  * C (+)= A B. B is packed a chunk at a time (K_CHUNK rows x some panels) and multiplied; chunks follow each other in ascending k, so that every element of
- * C stays one chain (kernel.h) whatever the chunk sizes, the split over threads, or m. Three ways to go:
+ * C stays one chain (kernel.h) whatever the chunk sizes, the split over threads, or m. Ways to go:
  *   - few rows or little work: chunks of one panel on the stack, no heap; with enough work each thread does its own panels;
  *   - many rows: a chunk of up to CHUNK_FLOATS on the heap, packed and multiplied by all threads; without memory for it, the first way;
- *   - large and not strict: oneDNN (gemm_dnnl.c). */
+ *   - large and not strict: oneDNN (gemm_dnnl.c);
+ *   - bf16 where the processor has bf16 instructions: tiles (gemm_bf16.c). */
 #include "base/internal.h"
 #include "tensor/gemm_dnnl.h"
+#include "tensor/kernel_bf16.h"
 
 enum { P = EDK_PANEL, STACK_K = 128, FEW_ROWS = 12, ROUND_ROWS = 32, K_CHUNK = 1024 };
 static const int64_t CHUNK_FLOATS = 1 << 20;      /* of packed B: 4 MiB, so that two threads' L2 hold it */
@@ -134,6 +136,8 @@ ed_status ed__gemm_f32(const ed__gemm_args *g) {
             zero_rows(g);
         return ED_OK;
     }
+    if (g->bf16 && ed__bf16_gemm(g))
+        return ED_OK;
     ed__gemm_args own = *g;
     double macs = (double)g->m * (double)g->n * (double)g->k;
     if (!g->strict && macs >= (double)DNNL_MACS && ed__dnnl_gemm(g))

@@ -4,8 +4,9 @@
 
 extern const ed__kernel_table edk_table_generic;
 #if defined(__x86_64__)
-extern const ed__kernel_table edk_table_avx2, edk_table_avx512, edk_table_avx512bf16;
-static const ed__kernel_table *const TABLES[ED_CPU_LEVEL_COUNT] = {&edk_table_generic, &edk_table_avx2, &edk_table_avx512, &edk_table_avx512bf16};
+extern const ed__kernel_table edk_table_avx2, edk_table_avx512, edk_table_avx512bf16, edk_table_amx;
+static const ed__kernel_table *const TABLES[ED_CPU_LEVEL_COUNT] = {&edk_table_generic, &edk_table_avx2, &edk_table_avx512, &edk_table_avx512bf16,
+                                                               &edk_table_amx};
 #else
 static const ed__kernel_table *const TABLES[ED_CPU_LEVEL_COUNT] = {&edk_table_generic};
 #endif

@@ -68,7 +68,8 @@ const ed__kernel_table *ed__kernels_at(ed_cpu_level level);
 
 /* ---- products over the kernels and, for large non-strict ones, oneDNN (gemm.c). C (+)= op(A) op(B), row-major with element strides, so that any transposed
  * or strided view works without a copy by the caller. Threads split over outputs only.
- * strict: own kernels, row bits independent of m. bf16: operands rounded to bf16, f32 accumulation (training only).
+ * strict: own kernels, row bits independent of m. bf16: operands rounded to bf16, f32 accumulation (training only; kernel_bf16.h where the CPU level has
+ * bf16 instructions).
  * Always returns ED_OK: short of memory it works in small pieces. */
 typedef struct ed__gemm_args {
     int64_t m, n, k;
