@@ -17,8 +17,13 @@ enum { T = EDK_TILE, TK = EDK_TILE_K, SIZE = EDK_TILE_SIZE };
 
 /* ------------------------------------------------------------------ packing */
 
+/* The first n of 16 lanes. */
 EDK_INLINE __mmask16 first_mask(int64_t n) {
-    return n >= 16 ? (__mmask16)0xffff : n <= 0 ? (__mmask16)0 : (__mmask16)((1u << n) - 1u);
+    return (__mmask16)(n >= 16 ? 0xffffu : n <= 0 ? 0u : (1u << n) - 1u);
+}
+
+EDK_INLINE __mmask16 mask_if(bool in, __mmask16 m) {
+    return (__mmask16)(in ? m : 0);
 }
 
 /* z[i] = row i of 16, 32 values along k each. Rows past `outer` are read as row 0 under an empty mask. */
@@ -28,7 +33,7 @@ EDK_INLINE void load_along_k(int64_t outer, int64_t k, const float *x, int64_t s
     for (int i = 0; i < 16; i++) {
         bool in = i < outer;
         const float *p = x + (in ? i : 0) * step;
-        __m512 a = _mm512_maskz_loadu_ps(in ? low : 0, p), b = _mm512_maskz_loadu_ps(in ? high : 0, p + 16);
+        __m512 a = _mm512_maskz_loadu_ps(mask_if(in, low), p), b = _mm512_maskz_loadu_ps(mask_if(in, high), p + 16);
         z[i] = (__m512i)_mm512_cvtne2ps_pbh(b, a);
     }
 }
@@ -41,8 +46,8 @@ EDK_INLINE void load_across(int64_t outer, int64_t k, const float *x, int64_t st
     EDK_UNROLL
     for (int p = 0; p < 16; p++) {
         bool even = 2 * p < k, odd = 2 * p + 1 < k;
-        __m512 a = _mm512_maskz_loadu_ps(even ? lanes : 0, x + (even ? 2 * p : 0) * step);
-        __m512 b = _mm512_maskz_loadu_ps(odd ? lanes : 0, x + (odd ? 2 * p + 1 : 0) * step);
+        __m512 a = _mm512_maskz_loadu_ps(mask_if(even, lanes), x + (even ? 2 * p : 0) * step);
+        __m512 b = _mm512_maskz_loadu_ps(mask_if(odd, lanes), x + (odd ? 2 * p + 1 : 0) * step);
         z[p] = _mm512_permutexvar_epi16(weave, (__m512i)_mm512_cvtne2ps_pbh(b, a));
     }
 }
@@ -263,8 +268,8 @@ static void block(int64_t rows, int64_t cols, int64_t k_tiles, const uint16_t *a
     for (int i = 0; i < ROWS; i++) {
         bool in = acc && i < rows;
         const float *p = c + (in ? i : 0) * c_row;
-        sum[i][0] = _mm512_maskz_loadu_ps(in ? low : 0, p);
-        sum[i][1] = _mm512_maskz_loadu_ps(in ? high : 0, p + 16);
+        sum[i][0] = _mm512_maskz_loadu_ps(mask_if(in, low), p);
+        sum[i][1] = _mm512_maskz_loadu_ps(mask_if(in, high), p + 16);
     }
     for (int64_t t = 0; t < k_tiles * SIZE; t += SIZE)
         for (int p = 0; p < 16; p++) {
