@@ -21,10 +21,8 @@ BEGIN {
     allow["recipes"] = allow["cli"] = "base tensor nn models io train decode codec inspect task"
     allow["cli"] = allow["cli"] " recipes"
     # public header -> layer; a new public header gets its place here
-    n = split("base:base tensor:tensor ops:tensor attention:tensor quant:tensor nn:nn model:models models:models train:train objective:train loss:train " \
-              "optim:train schedule:train distill:train decode:decode sample:decode draft:decode codec:codec range:codec inspect:inspect " \
-              "metrics:inspect report:inspect lab:inspect io:io tokenizer:io audio:io image:io signal:io task:task translate:task text:task " \
-              "index:task endec:task", pairs, " ")
+    n = split("base:base tensor:tensor ops:tensor attention:tensor mask:nn model:models train:train decode:decode inspect:inspect metrics:inspect " \
+              "report:inspect io:io tokenizer:io run:task text:task", pairs, " ")
     for (i = 1; i <= n; i++) { split(pairs[i], p, ":"); header[p[1]] = p[2] }
 }
 function layer_of_file(path) {

@@ -56,10 +56,14 @@ static ed_status positions(builder *b, ed_position *out, const ed_position *firs
     char name[256], absolute[256];
     size_t n = strlen(ed__param_name(b->c, ED__POSITIONS, b->decoder, b->layer, absolute, sizeof absolute - 16));
     memcpy(absolute + n, ".weight", 8);
-    ed_position_env env = {.config = b->c, .params = b->m->params, .arena = b->m->arena, .dtype = b->m->dtype, .absolute_name = absolute,
+    const ed_model_config *c = b->c;
+    ed_position_config pc = {.list = ed__position(c), .n_heads = c->n_heads, .head_dim = ed__head_dim(c), .d_model = c->d_model, .rotary_dims = c->rotary_dims,
+                             .max_positions = c->max_positions, .offset = c->position_offset, .relative_max = c->relative_max,
+                             .relative_buckets = c->relative_buckets, .init_std = c->init_std};
+    ed_position_env env = {.config = &pc, .params = b->m->params, .arena = b->m->arena, .dtype = b->m->dtype, .absolute_name = absolute,
                            .name = ed__param_name(b->c, ED__SELF, b->decoder, b->layer, name, sizeof name), .causal = b->decoder, .layer = (int)b->layer,
                            .first = b->c->share_position_tables && b->layer > 0 ? first : NULL, .seed = b->seed};
-    return ed__positions_build(ed__position(b->c), &env, out, b->err);
+    return ed__positions_build(&env, out, b->err);
 }
 
 static ed_status attention(builder *b, bool cross, ed__attention *a) {

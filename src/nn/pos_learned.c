@@ -2,8 +2,8 @@
 #include "nn/position.h"
 
 static ed_status build(const ed_position_env *env, ed_position *out, ed_error *err) {
-    const ed_model_config *c = env->config;
-    int64_t shape[2] = {c->max_positions + c->position_offset, c->d_model};
+    const ed_position_config *c = env->config;
+    int64_t shape[2] = {c->max_positions + c->offset, c->d_model};
     ED_FAIL_IF(out->constants || out->absolute, ED_E_INVALID, err, "positions learned and sinusoidal cannot be combined");
     ED_TRY(ed_params_add(env->params, env->absolute_name, env->dtype, 2, shape, &out->absolute, err));
     out->n_absolute = shape[0];

@@ -3,8 +3,7 @@
 #include "nn/position.h"
 
 static ed_status build(const ed_position_env *env, ed_position *out, ed_error *err) {
-    int64_t dims = env->config->rotary_dims ? env->config->rotary_dims
-                                            : (env->config->head_dim ? env->config->head_dim : env->config->d_model / env->config->n_heads);
+    int64_t dims = env->config->rotary_dims ? env->config->rotary_dims : env->config->head_dim;
     ED_FAIL_IF(dims % 2, ED_E_SHAPE, err, "rotary positions need an even number of dimensions per head, not %lld", (long long)dims);
     out->rope = true;
     return ED_OK;

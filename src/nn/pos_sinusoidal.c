@@ -1,5 +1,5 @@
 /* nn/pos_sinusoidal.c - fixed sinusoids (Vaswani et al. 2017) in the layout of fairseq and Hugging Face's M2M100: the first half of the vector holds sines,
- * the second cosines, frequencies 10000^(-i / (d/2 - 1)). Positions are shifted by config.position_offset (pad_id + 1 in that family). */
+ * the second cosines, frequencies 10000^(-i / (d/2 - 1)). Positions are shifted by the offset (pad_id + 1 in that family). */
 #include <math.h>
 
 #include "nn/position.h"
@@ -14,8 +14,8 @@ static double value(int64_t pos, int64_t i, int64_t d) {
 }
 
 static ed_status build(const ed_position_env *env, ed_position *out, ed_error *err) {
-    const ed_model_config *c = env->config;
-    int64_t n = c->max_positions + c->position_offset, d = c->d_model;
+    const ed_position_config *c = env->config;
+    int64_t n = c->max_positions + c->offset, d = c->d_model;
     ED_FAIL_IF(out->constants || out->absolute, ED_E_INVALID, err, "positions learned and sinusoidal cannot be combined");
     void *t = ed_arena_alloc(env->arena, (size_t)(n * d) * ed_dtype_bytes(env->dtype));
     ED_FAIL_IF(!t, ED_E_MEMORY, err, "no memory for %lld sinusoidal positions", (long long)n);

@@ -2,7 +2,7 @@
 #include "nn/position.h"
 
 static ed_status build(const ed_position_env *env, ed_position *out, ed_error *err) {
-    const ed_model_config *c = env->config;
+    const ed_position_config *c = env->config;
     ED_FAIL_IF(out->bias, ED_E_INVALID, err, "positions t5, relative and urpe each bring a bias table: use one of them");
     if (env->first) {
         out->bias = env->first->bias;

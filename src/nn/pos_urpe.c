@@ -5,15 +5,15 @@
 #include "nn/position.h"
 
 static bool has_logit_side(const char *list) {
-    return list && (strstr(list, "rope") || strstr(list, "t5") || strstr(list, "alibi") || strstr(list, "relative"));
+    return strstr(list, "rope") || strstr(list, "t5") || strstr(list, "alibi") || strstr(list, "relative");
 }
 
 static ed_status build(const ed_position_env *env, ed_position *out, ed_error *err) {
-    const ed_model_config *c = env->config;
+    const ed_position_config *c = env->config;
     if (env->first) {
         out->post_scale = env->first->post_scale;
         out->post_map = env->first->post_map;
-        if (!out->bias && !has_logit_side(c->position)) {
+        if (!out->bias && !has_logit_side(c->list)) {
             out->bias = env->first->bias;
             out->bias_map = env->first->bias_map;
         }
@@ -21,7 +21,7 @@ static ed_status build(const ed_position_env *env, ed_position *out, ed_error *e
     }
     out->post_map = ed_offset_map_clamp((int32_t)c->relative_max);
     ED_TRY(ed__position_table(env, "c", out->post_map.n, "one", 1, &out->post_scale, err));
-    if (has_logit_side(c->position))
+    if (has_logit_side(c->list))
         return ED_OK;
     out->bias_map = out->post_map;
     return ed__position_table(env, "b", out->bias_map.n, "normal", 0.02, &out->bias, err);

@@ -8,7 +8,6 @@
 
 #include "base/internal.h"
 #include "endec/attention.h"
-#include "endec/model.h"
 
 /** What the seats contribute to one block or, for the absolute kinds, to one stack. */
 typedef struct ed_position {
@@ -23,8 +22,17 @@ typedef struct ed_position {
     const double *slopes; /* [H] */
 } ed_position;
 
+/** What positions need to know of a model. */
+typedef struct ed_position_config {
+    const char *list; /* "rope+urpe" */
+    int64_t n_heads, head_dim, d_model, rotary_dims; /* rotary_dims 0 = head_dim */
+    int64_t max_positions, offset;                   /* rows of absolute tables: max_positions + offset */
+    int64_t relative_max, relative_buckets;
+    double init_std; /* 0 = each table's own default */
+} ed_position_config;
+
 typedef struct ed_position_env {
-    const ed_model_config *config;
+    const ed_position_config *config;
     ed_params *params;
     ed_arena *arena;  /* lives as long as the model */
     ed_dtype dtype;   /* compute dtype of the model */
@@ -32,7 +40,7 @@ typedef struct ed_position_env {
     const char *absolute_name; /* full name of a learned absolute table in the model's family */
     bool causal;      /* decoder stack */
     int layer;        /* -1: the stack itself */
-    const ed_position *first; /* tables of layer 0 when config->share_position_tables, else NULL */
+    const ed_position *first; /* tables of layer 0 when the stack shares them, else NULL */
     uint64_t seed;
 } ed_position_env;
 
@@ -47,8 +55,8 @@ extern const int ed__n_position_seats;
 
 /** Checks a list like "rope+urpe": every name known. */
 ed_status ed__positions_check(const char *list, ed_error *err);
-/** Runs every seat of the list that belongs to env->layer. */
-ed_status ed__positions_build(const char *list, const ed_position_env *env, ed_position *out, ed_error *err);
+/** Runs every seat of env->config->list that belongs to env->layer. */
+ed_status ed__positions_build(const ed_position_env *env, ed_position *out, ed_error *err);
 /** A table parameter "<env->name>.pos.<suffix>" of shape [n, heads], no weight decay. kind and a as in ed_param_init. */
 ed_status ed__position_table(const ed_position_env *env, const char *suffix, int64_t n, const char *kind, double a, ed_param **out, ed_error *err);
 

@@ -26,8 +26,8 @@ ed_status ed__positions_check(const char *list, ed_error *err) {
     }
 }
 
-ed_status ed__positions_build(const char *list, const ed_position_env *env, ed_position *out, ed_error *err) {
-    for (const char *p = list;; p++) {
+ed_status ed__positions_build(const ed_position_env *env, ed_position *out, ed_error *err) {
+    for (const char *p = env->config->list;; p++) {
         size_t n = strcspn(p, "+");
         const ed_position_seat *s = find(p, n);
         if (s && s->absolute == (env->layer < 0))
