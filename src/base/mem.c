@@ -3,11 +3,13 @@
  * Invariant: live_blocks = calls that returned memory minus frees; tests check that it comes back to where it was. */
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/internal.h"
 #include "base/poison.h"
 
-enum { MEM_ALIGN = 64 };
+/* Blocks of HUGE_LEAST and more ask for huge pages: 512 times fewer page faults, and strided walks over large matrices stay in the TLB. */
+enum { MEM_ALIGN = 64, HUGE_PAGE = 2 << 20, HUGE_LEAST = 4 << 20 };
 
 typedef struct mem_header {
     size_t bytes;
@@ -49,10 +51,21 @@ static mem_header *header_of(void *p) {
     return (mem_header *)((char *)p - MEM_ALIGN);
 }
 
+static void *raw_block(size_t total) {
+    void *raw = NULL;
+    if (posix_memalign(&raw, total >= HUGE_LEAST ? HUGE_PAGE : MEM_ALIGN, total) != 0)
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    if (total >= HUGE_LEAST)
+        (void)madvise(raw, total & ~(size_t)(HUGE_PAGE - 1), MADV_HUGEPAGE); /* advice: where it is refused nothing changes */
+#endif
+    return raw;
+}
+
 void *ed__malloc(size_t bytes) {
     size_t total;
     void *raw = NULL;
-    if (injected_failure() || !ed__add_size(bytes ? bytes : 1, MEM_ALIGN, &total) || posix_memalign(&raw, MEM_ALIGN, total) != 0)
+    if (injected_failure() || !ed__add_size(bytes ? bytes : 1, MEM_ALIGN, &total) || !(raw = raw_block(total)))
         return NULL;
     ((mem_header *)raw)->bytes = bytes;
     ED_POISON(raw, MEM_ALIGN);
