@@ -11,7 +11,7 @@
 enum {
     CHUNK = ED__SPARE_BYTES / 2, /* values of B */
     STACK_CHUNK = 1 << 14,
-    BLOCK = 1 << 15, /* values of A: 64 KiB */
+    BLOCK = 1 << 14, /* values of A: 32 KiB, with the piece of B in use what a first-level cache holds */
     BLOCK_ROWS = 64, /* A is contiguous along k */
     BLOCK_COLUMN_ROWS = 128, /* A is contiguous along its rows: longer runs of them */
     LEAST_COLUMNS = 1024, /* of a chunk, when there are that many: each chunk along n packs A anew */
