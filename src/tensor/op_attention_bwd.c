@@ -16,6 +16,7 @@ typedef struct bwd_job {
     const ed__tiles *x;
     const float *d_o, *d_entropy, *d_hinge; /* NULL: no gradient arrived */
     float **grad;                           /* [n_in] accumulation buffers or NULL */
+    bool *fresh;                            /* [n_in] the buffer of q, k or v holds nothing yet: the first writer overwrites it */
     float *dq;                              /* [shares, B, Hkv, G * T, Dkp]; one share: [workers, G * T, Dkp] */
     float *table_bias, *table_post;         /* [shares * B * Hkv, G, n of the spread] partial sums or NULL */
     float *kappa;                           /* [B, Hkv, slots rounded up] or NULL */
@@ -206,6 +207,14 @@ static void block(const bwd_job *j, const ed__unit *u, bwd_bench *w, int64_t tas
     }
 }
 
+static void put(float *dst, const float *src, int64_t n, bool fresh) {
+    if (fresh)
+        memcpy(dst, src, sizeof *dst * (size_t)n);
+    else
+        for (int64_t i = 0; i < n; i++)
+            dst[i] += src[i];
+}
+
 /* the tile's dk and dv into the runs' gradients */
 static void put_tile(const bwd_job *j, const ed__unit *u, const bwd_bench *w) {
     const ed__attn *a = j->a;
@@ -216,10 +225,10 @@ static void put_tile(const bwd_job *j, const ed__unit *u, const bwd_bench *w) {
         int64_t lo = r->first > slot ? r->first : slot, hi = r->first + r->len < end ? r->first + r->len : end;
         for (int64_t s = lo; s < hi; s++) {
             int64_t row = (u->b * r->len + s - r->first) * a->Hkv + u->kvh;
-            for (int64_t d = 0; dk && d < a->Dk; d++)
-                dk[row * a->Dk + d] += w->dk[(s - slot) * j->x->Dkp + d];
-            for (int64_t d = 0; dv && d < a->Dv; d++)
-                dv[row * a->Dv + d] += w->dv[(s - slot) * j->x->Dvp + d];
+            if (dk)
+                put(dk + row * a->Dk, w->dk + (s - slot) * j->x->Dkp, a->Dk, j->fresh[1 + 2 * i]);
+            if (dv)
+                put(dv + row * a->Dv, w->dv + (s - slot) * j->x->Dvp, a->Dv, j->fresh[2 + 2 * i]);
         }
     }
 }
@@ -236,7 +245,7 @@ static void fold_dq(const bwd_job *j, int64_t bk, const float *part, int64_t ste
             float s = src[k];
             for (int64_t m = 1; m < j->shares; m++)
                 s += src[m * step + k];
-            d[k] += s * j->x->scale;
+            d[k] = j->fresh[0] ? s * j->x->scale : d[k] + s * j->x->scale;
         }
     }
 }
@@ -303,14 +312,23 @@ static const float *grad_out(const ed_call *c, int j) {
     return t ? t->data : NULL;
 }
 
-/* gradient buffers of all operands that want one */
+/* Gradient buffers of all operands that want one. Only q, k and v can be overwritten; a tensor that serves as two of them (keys that are the values)
+ *  comes back with the same buffer, which is then zeroed at once. */
 static bool take_grads(const ed_call *c, bwd_job *j) {
     bool ok = true;
     j->grad = room(c, (int64_t)sizeof *j->grad * c->n_in, true, &ok);
+    j->fresh = room(c, (int64_t)sizeof *j->fresh * c->n_in, true, &ok);
     for (int i = 0; ok && i < c->n_in; i++) {
-        ed_tensor *t = ed__bw_wants(c, i) ? ed__bw_grad_in(c, i, NULL) : NULL;
-        ok = t || !ed__bw_wants(c, i);
+        bool qkv = i <= 2 * j->a->n_seg, wants = ed__bw_wants(c, i);
+        ed_tensor *t = wants ? ed__bw_grad_in(c, i, qkv ? &j->fresh[i] : NULL) : NULL;
+        ok = t || !wants;
         j->grad[i] = t ? t->data : NULL;
+        for (int k = 0; t && k < i; k++) {
+            if (j->grad[k] == t->data && j->fresh[k]) {
+                memset(t->data, 0, sizeof(float) * (size_t)ed_numel(t));
+                j->fresh[k] = false;
+            }
+        }
     }
     return ok;
 }
@@ -345,7 +363,7 @@ void ed__attn_backward_f32(const ed_call *c) {
     ed__attn_vis(a, &v);
     void *mem = ed__scratch(c->g, ed__vis_bytes(&v));
     bwd_job j = {.c = c, .a = a, .v = &v, .x = &x, .d_o = grad_out(c, 0), .d_entropy = grad_out(c, a->out_entropy), .d_hinge = grad_out(c, a->out_hinge)};
-    if (!mem || !ed__tiles_tables(c, &x) || !take_grads(c, &j) || a->B * a->T == 0)
+    if (!mem || a->B * a->T == 0 || !ed__tiles_tables(c, &x) || !take_grads(c, &j))
         return;
     ed__vis_init(&v, mem);
     if (!take_room(c, &j))

@@ -141,6 +141,31 @@ static void test_long_groups(void **state) { /* more than ED_ATTENTION_GROUP til
     check_backward(empty, 11);
 }
 
+/* one tensor as queries, keys and values at once, or as keys and values: the gradients add up */
+static void test_aliases(void **state) {
+    (void)state;
+    for (int all = 0; all < 2; all++) {
+        double *d[2];
+        acase c = {.B = 2, .T = 40, .S = 40, .H = 2, .Hkv = 2, .Dk = 16, .Dv = 16};
+        acase_make(&c, 3);
+        for (int i = 0; i < 2; i++) {
+            ed_graph *g = agraph(true);
+            ed_tensor *k = afeed(g, DTYPES[i], 4, (int64_t[]){c.B, c.S, c.Hkv, c.Dk}, c.k), *q = all ? k : afeed(g, DTYPES[i], 4, k->shape, c.q);
+            ed_tensor *o = ed_attention(g, q, &(ed_kv){k, k}, 1, NULL, NULL);
+            ed_seed s = {o, afeed(g, DTYPES[i], 4, k->shape, c.v)};
+            assert_int_equal(ed_backward(g, &s, 1, NULL), ED_OK);
+            d[i] = malloc(sizeof **d * (size_t)ed_numel(k));
+            if (i)
+                aclose("dk", ed_grad(g, k), d[0], 1e-4);
+            else
+                ed_copy_out_f64(ed_grad(g, k), d[0]);
+            ed_graph_destroy(&g);
+        }
+        free(d[0]), free(d[1]);
+        acase_free(&c);
+    }
+}
+
 static void test_dropout_rate(void **state) {
     (void)state;
     ed_graph *g = agraph(true);
@@ -368,7 +393,7 @@ static void test_post_scale(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forward_kinds), cmocka_unit_test(test_backward_kinds), cmocka_unit_test(test_backward_dropout), cmocka_unit_test(test_long_groups),
-        cmocka_unit_test(test_dropout_rate),  cmocka_unit_test(test_hidden),         cmocka_unit_test(test_future_nan),       cmocka_unit_test(test_sides),
+        cmocka_unit_test(test_aliases), cmocka_unit_test(test_dropout_rate),  cmocka_unit_test(test_hidden),         cmocka_unit_test(test_future_nan),       cmocka_unit_test(test_sides),
         cmocka_unit_test(test_large_scores),  cmocka_unit_test(test_refusals),       cmocka_unit_test(test_t5_buckets),       cmocka_unit_test(test_post_scale),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
