@@ -33,6 +33,7 @@ typedef enum ed_run_task { ED_RUN_SEQ2SEQ, ED_RUN_CAUSAL, ED_RUN_PREFIX } ed_run
 typedef struct ed_run_data {
     char *train_source, *train_target, *valid_source, *valid_target; /* SEQ2SEQ and PREFIX: parallel lines */
     char *train, *valid;                                             /* CAUSAL: plain text */
+    double valid_share;        /* CAUSAL without `valid`: this share at the end of the training lines is held out */
     bool lines_are_documents;  /* CAUSAL: an end token after every line; else after every file */
     int64_t batch_tokens, max_length;
     bool document_mask;

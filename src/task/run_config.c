@@ -25,6 +25,7 @@ static const ed_option data_table[] = {
     {"valid_target", ED_OPT_STRING, DATA(valid_target), 0, 0, NULL, "FILES", "held-out target lines", 0},
     {"train", ED_OPT_STRING, DATA(train), 0, 0, NULL, "FILES", "text of a causal language model", 0},
     {"valid", ED_OPT_STRING, DATA(valid), 0, 0, NULL, "FILES", "held-out text", 0},
+    {"valid_share", ED_OPT_FLOAT, DATA(valid_share), 0, 0.9, NULL, "X", "causal, without valid: share of the text at its end that is held out", 0},
     {"lines_are_documents", ED_OPT_BOOL, DATA(lines_are_documents), 0, 0, NULL, NULL, "causal: an end token after every line, not every file", 0},
     {"batch_tokens", ED_OPT_INT, DATA(batch_tokens), 1, 1 << 24, NULL, "N", "most padded tokens of a micro-batch, on the longer side", 0},
     {"max_length", ED_OPT_INT, DATA(max_length), 1, 1 << 24, NULL, "N", "longest sequence; causal: row length", 0},

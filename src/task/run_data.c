@@ -108,35 +108,50 @@ static ed_status load_pairs(run *r, const char *src_list, const char *tgt_list, 
     return s;
 }
 
-/** Text of a causal model: one document a line or a file, an end token after each when the tokenizer has one. Lines keep their line ends inside a document. */
-static ed_status load_text(run *r, const char *list, ed_dataset *d, ed_error *err) {
-    ed_lines l;
+/** Lines [begin, end) as one text with their line ends, or as a document each; an end token after every document when the tokenizer has one. */
+static ed_status add_text(run *r, const ed_lines *l, int64_t begin, int64_t end, ed_dataset *d, ed_error *err) {
     ed_token_ids ids = {0};
-    bool per_line = r->config->data.lines_are_documents;
-    uint32_t end = ed_tokenizer_special(r->tok, ED_SPECIAL_EOS) >= 0 ? ED_ENCODE_EOS : 0;
-    ED_TRY(ed__run_lines(r->config, list, &l, err));
     ed__buf b;
-    ed__buf_init(&b, (size_t)4 << 30);
+    bool per_line = r->config->data.lines_are_documents;
+    uint32_t eos = ed_tokenizer_special(r->tok, ED_SPECIAL_EOS) >= 0 ? ED_ENCODE_EOS : 0;
     ed_status s = ED_OK;
-    for (int64_t i = 0; i < l.n && s == ED_OK; i++) {
-        if (!per_line) {
-            ed__buf_put(&b, l.text[i], l.bytes[i]);
+    ed__buf_init(&b, (size_t)4 << 30);
+    for (int64_t i = begin; i < end && s == ED_OK; i++) {
+        ed__buf_put(&b, l->text[i], l->bytes[i]);
+        if (!per_line)
             ed__buf_puts(&b, "\n");
-            s = b.status;
+        s = b.status;
+        if (s != ED_OK || b.len == 0 || (!per_line && i + 1 < end))
             continue;
-        }
         ids.n = 0;
-        s = ed_tokenizer_encode(r->tok, l.text[i], l.bytes[i], end, &ids, err);
-        if (s == ED_OK && ids.n > 0)
-            s = ed_dataset_add(d, NULL, 0, ids.ids, ids.n);
-    }
-    if (s == ED_OK && b.len > 0) {
-        s = ed_tokenizer_encode(r->tok, b.data, b.len, end, &ids, err);
+        s = ed_tokenizer_encode(r->tok, b.data, b.len, eos, &ids, err);
         if (s == ED_OK)
             s = ed_dataset_add(d, NULL, 0, ids.ids, ids.n);
+        ed__buf_reset(&b);
     }
     ed__buf_deinit(&b);
     ed_token_ids_deinit(&ids);
+    return s;
+}
+
+/** First line of the held-out end: the first one that begins at or after the given share of the bytes. */
+static int64_t split_line(const ed_lines *l, double valid_share) {
+    double total = 0, at = 0;
+    for (int64_t i = 0; i < l->n; i++)
+        total += (double)l->bytes[i] + 1;
+    for (int64_t i = 0; i < l->n; i++) {
+        if (at >= total * (1 - valid_share))
+            return i;
+        at += (double)l->bytes[i] + 1;
+    }
+    return l->n;
+}
+
+static ed_status load_text(run *r, const char *list, bool train, bool shared, ed_dataset *d, ed_error *err) {
+    ed_lines l;
+    ED_TRY(ed__run_lines(r->config, list, &l, err));
+    int64_t cut = shared ? split_line(&l, r->config->data.valid_share) : 0;
+    ed_status s = train ? add_text(r, &l, 0, shared ? cut : l.n, d, err) : add_text(r, &l, cut, l.n, d, err);
     ed_lines_deinit(&l);
     return s;
 }
@@ -144,14 +159,16 @@ static ed_status load_text(run *r, const char *list, ed_dataset *d, ed_error *er
 ed_status ed__run_dataset(run *r, bool train, ed_dataset **out, ed_error *err) {
     const ed_run_data *d = &r->config->data;
     const char *src = train ? d->train_source : d->valid_source, *tgt = train ? d->train_target : d->valid_target, *text = train ? d->train : d->valid;
-    bool pairs = r->config->task != ED_RUN_CAUSAL;
+    bool pairs = r->config->task != ED_RUN_CAUSAL, shared = !pairs && !d->valid && d->valid_share > 0;
+    if (shared)
+        text = d->train;
     *out = NULL;
     ED_FAIL_IF(train && pairs && (!src || !tgt), ED_E_INVALID, err, "this task needs data.train_source and data.train_target");
     ED_FAIL_IF(train && !pairs && !text, ED_E_INVALID, err, "a causal run needs data.train");
     if (!train && (pairs ? !src || !tgt : !text))
         return ED_OK;
     ED_FAIL_IF(ed_dataset_create(out) != ED_OK, ED_E_MEMORY, err, "no memory for data");
-    ed_status s = pairs ? load_pairs(r, src, tgt, *out, err) : load_text(r, text, *out, err);
+    ed_status s = pairs ? load_pairs(r, src, tgt, *out, err) : load_text(r, text, train, shared, *out, err);
     if (s == ED_OK && ed_dataset_count(*out) == 0)
         s = ed_error_set(err, ED_E_INVALID, pairs ? src : text, ED_NO_OFFSET, "holds no text");
     if (s != ED_OK)
