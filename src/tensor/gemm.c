@@ -128,9 +128,22 @@ static void zero_rows(const ed__gemm_args *g) {
         memset(g->c + i * g->c_row, 0, (size_t)g->n * sizeof(float));
 }
 
+static void bias_rows(void *ctx, int64_t begin, int64_t end) {
+    const ed__gemm_args *g = ctx;
+    for (int64_t i = begin; i < end; i++)
+        memcpy(g->c + i * g->c_row, g->bias, (size_t)g->n * sizeof(float));
+}
+
 ed_status ed__gemm_f32(const ed__gemm_args *g) {
     if (g->m <= 0 || g->n <= 0)
         return ED_OK;
+    if (g->bias && !(g->bf16 && g->k > 0 && ed__bf16_kernels_at(ed_cpu_get()))) { /* those kernels lay the bias themselves */
+        ed__gemm_args rest = *g;
+        rest.accumulate = true;
+        rest.bias = NULL;
+        ed__parallel_for(g->m, PARALLEL_MACS / 16 / g->n + 1, bias_rows, (void *)g);
+        return ed__gemm_f32(&rest);
+    }
     if (g->k <= 0) {
         if (!g->accumulate)
             zero_rows(g);

@@ -1,5 +1,6 @@
 /* tensor/grads.c - gradients of a parameter set: one flat buffer in set order, and (ids, rows) lists for row-sparse tables. */
 #include "tensor/graph.h"
+#include "tensor/kernel.h"
 
 #include <math.h>
 
@@ -58,8 +59,16 @@ void ed_grads_destroy(ed_grads **g) {
     }
 }
 
+enum { SCALE_GRAIN = 1 << 16 };
+
+static void clear_range(void *ctx, int64_t begin, int64_t end) {
+    ed_grads *g = ctx;
+    size_t es = ed_dtype_bytes(g->dtype);
+    memset((char *)g->flat + (size_t)begin * es, 0, (size_t)(end - begin) * es);
+}
+
 void ed_grads_zero(ed_grads *g) {
-    memset(g->flat, 0, (size_t)g->numel * ed_dtype_bytes(g->dtype));
+    ed__parallel_for(g->numel, SCALE_GRAIN, clear_range, g);
     for (int64_t i = 0; i < g->n; i++)
         g->sparse[i].n = 0;
 }
@@ -161,10 +170,10 @@ int64_t ed_grads_rows_of(ed_grads *g, const ed_param *p, const int32_t **ids, co
 
 static double sum_squares(ed_dtype d, const void *x, int64_t n) {
     double s = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double v = d == ED_DTYPE_F64 ? ((const double *)x)[i] : (double)((const float *)x)[i];
-        s += v * v;
-    }
+    if (d == ED_DTYPE_F32)
+        return ed__kernels()->sum_squares(x, n);
+    for (int64_t i = 0; i < n; i++)
+        s += ((const double *)x)[i] * ((const double *)x)[i];
     return s;
 }
 
@@ -205,13 +214,23 @@ double ed_grads_norm(ed_grads *g) {
     return sqrt(s);
 }
 
+typedef struct scale_job {
+    ed_dtype dtype;
+    void *x;
+    double factor;
+} scale_job;
+
+static void scale_range(void *ctx, int64_t begin, int64_t end) {
+    const scale_job *j = ctx;
+    if (j->dtype == ED_DTYPE_F32)
+        ed__kernels()->scale((float)j->factor, (float *)j->x + begin, end - begin);
+    else
+        for (int64_t i = begin; i < end; i++)
+            ((double *)j->x)[i] *= j->factor;
+}
+
 static void scale_all(ed_dtype d, void *x, int64_t n, double f) {
-    for (int64_t i = 0; i < n; i++) {
-        if (d == ED_DTYPE_F64)
-            ((double *)x)[i] *= f;
-        else
-            ((float *)x)[i] *= (float)f;
-    }
+    ed__parallel_for(n, SCALE_GRAIN, scale_range, &(scale_job){d, x, f});
 }
 
 void ed_grads_scale(ed_grads *g, double f) {

@@ -15,6 +15,11 @@
 /** Columns of one packed weight panel. */
 enum { EDK_PANEL = 32 };
 
+/** Numbers of one AdamW step: m = beta1 m + c1 g;  v = beta2 v + c2 g g;  w = keep w - size m / (sqrt(v) root + eps). */
+typedef struct edk_adamw {
+    float beta1, c1, beta2, c2, size, root, eps, keep;
+} edk_adamw;
+
 typedef struct ed__kernel_table {
     const char *name;
     /* ---- elementwise, n elements; y may equal x. |error| <= 4 ulp of the f64 result unless the result is below 1e-37 */
@@ -34,6 +39,21 @@ typedef struct ed__kernel_table {
     void (*add)(const float *x, float *y, int64_t n);
     void (*mul)(const float *x, const float *y, float *z, int64_t n);
     void (*mul_add)(const float *x, const float *y, float *z, int64_t n);
+    /* ---- inner loops of rows (rows.c); the same bits at every level but for exp
+     * norms: y = (x - mean) rstd [w] [+ b] (w, b may be NULL);  g = dy [w], h = (x - mean) rstd;  dx (+)= rstd (g - mean_g - h mean_gh);
+     * sum_w[j] += dy[r, j] (x[r, j] - mean[r]) rstd[r] and sum_b[j] += dy[r, j] over ascending rows r (mean NULL: 0) */
+    void (*norm_apply)(const float *x, float mean, float rstd, const float *w, const float *b, float *y, int64_t n);
+    void (*norm_terms)(const float *x, const float *dy, const float *w, float mean, float rstd, float *g, float *h, int64_t n);
+    void (*norm_grad)(const float *g, const float *h, float rstd, float mean_g, float mean_gh, float *dx, int64_t n, bool add);
+    void (*norm_params)(int64_t rows, int64_t n, const float *x, int64_t x_step, const float *dy, int64_t dy_step, const float *mean, const float *rstd,
+                        float *sum_w, float *sum_b);
+    void (*add_columns)(int64_t rows, int64_t n, const float *x, int64_t step, double *sum); /* sum[j] += x[r*step + j], rows ascending */
+    double (*sum_squares)(const float *x, int64_t n);                                        /* in f64; partial sums as in `sum` */
+    void (*exp_sums)(const float *x, float max, int64_t n, float *sum_exp, float *sum_dev);  /* sums of exp(x - max) and of x - max */
+    void (*softmax_grad)(const float *x, float max, float factor, float each, float *dx, int64_t n, bool add); /* dx (+)= factor exp(x - max) - each */
+    void (*drop_scale)(const float *x, const uint32_t *words, uint32_t threshold, float factor, float *y, int64_t n,
+                       bool add); /* y (+)= words >= threshold ? factor x : 0 */
+    void (*adamw)(const edk_adamw *a, float *w, float *m, float *v, const float *g, int64_t n);
     /* ---- conversions */
     void (*f32_to_bf16)(const float *x, uint16_t *y, int64_t n); /* round to nearest even */
     void (*bf16_to_f32)(const uint16_t *x, float *y, int64_t n);
@@ -80,6 +100,7 @@ typedef struct ed__gemm_args {
     float *c; /* element (i,j) at c[i*c_row + j] */
     int64_t c_row;
     bool accumulate, strict, bf16;
+    const float *bias; /* [n], contiguous: C starts as the bias in every row (accumulate must be false); NULL: none */
 } ed__gemm_args;
 ed_status ed__gemm_f32(const ed__gemm_args *args);
 

@@ -112,31 +112,26 @@ typedef struct dropout_ctx {
     int64_t row; /* elements of a first-axis row */
 } dropout_ctx;
 
-#define DROPOUT_LOOPS(T)                                                                                                                   \
-    /* y (+)= kept ? scale * x : 0 for n <= CHUNK elements with their words */                                                             \
-    static void mask_##T(const dropout_ctx *p, const uint32_t *words, int64_t at, int64_t n) {                                             \
-        const T *x = (const T *)p->x->data + at;                                                                                           \
-        T *y = (T *)p->y->data + at, scale = (T)(1 / (1 - p->a->p));                                                                       \
-        uint32_t threshold = p->a->threshold;                                                                                              \
-        if (p->add)                                                                                                                        \
-            for (int64_t i = 0; i < n; i++) {                                                                                              \
-                T v = x[i] * scale; /* computed in any case: a branch would keep the loop from vectors */                                  \
-                y[i] += words[i] >= threshold ? v : 0;                                                                                     \
-            }                                                                                                                              \
-        else                                                                                                                               \
-            for (int64_t i = 0; i < n; i++) {                                                                                              \
-                T v = x[i] * scale;                                                                                                        \
-                y[i] = words[i] >= threshold ? v : 0;                                                                                      \
-            }                                                                                                                              \
-    }                                                                                                                                      \
+#define DROPOUT_ROW(T)                                                                                                                     \
     static void row_##T(const dropout_ctx *p, bool kept, int64_t at) {                                                                     \
         const T *x = (const T *)p->x->data + at;                                                                                           \
         T *y = (T *)p->y->data + at, scale = kept ? (T)(1 / (1 - p->a->p)) : 0;                                                            \
         for (int64_t i = 0; i < p->row; i++)                                                                                               \
             y[i] = (kept ? x[i] * scale : 0) + (p->add ? y[i] : 0);                                                                        \
     }
-DROPOUT_LOOPS(float)
-DROPOUT_LOOPS(double)
+DROPOUT_ROW(float)
+DROPOUT_ROW(double)
+
+/* y (+)= kept ? x / (1 - p) : 0 for n <= CHUNK elements with their words */
+static void mask_float(const dropout_ctx *p, const uint32_t *words, int64_t at, int64_t n) {
+    ed__kernels()->drop_scale((const float *)p->x->data + at, words, p->a->threshold, (float)(1 / (1 - p->a->p)), (float *)p->y->data + at, n, p->add);
+}
+static void mask_double(const dropout_ctx *p, const uint32_t *words, int64_t at, int64_t n) {
+    const double *x = (const double *)p->x->data + at;
+    double *y = (double *)p->y->data + at, factor = 1 / (1 - p->a->p);
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (words[i] >= p->a->threshold ? x[i] * factor : 0) + (p->add ? y[i] : 0);
+}
 
 static void dropout_elements(void *ctx, int64_t begin, int64_t end) {
     const dropout_ctx *p = ctx;

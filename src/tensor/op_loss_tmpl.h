@@ -4,16 +4,10 @@
 
 static double FN(xent_row)(const T *x, int64_t n, int64_t target, double eps, T *top, T *inv_sum) {
     *top = FN(v_max)(x, n);
-    double sum = FN(v_sum_exp)(x, *top, n);
+    double dev, sum = FN(v_exp_sums)(x, *top, n, &dev);
     *inv_sum = (T)(1 / sum);
     double loss = log(sum) - (1 - eps) * ((double)x[target] - (double)*top);
-    if (eps > 0) {
-        double mean = 0;
-        for (int64_t j = 0; j < n; j++)
-            mean += (double)x[j] - (double)*top;
-        loss -= eps * mean / (double)n;
-    }
-    return loss;
+    return eps > 0 ? loss - eps * dev / (double)n : loss;
 }
 
 static void FN(xent_ids_forward)(void *ctx, int64_t begin, int64_t end) {
@@ -32,21 +26,6 @@ static void FN(xent_ids_forward)(void *ctx, int64_t begin, int64_t end) {
     }
 }
 
-/* dx = factor * softmax(x), or dx += */
-static void FN(add_softmax)(const T *x, T top, T factor, T *dx, int64_t n, bool fresh) {
-    if (fresh) {
-        FN(v_exp_sub)(x, top, dx, n);
-        FN(v_scale)(factor, dx, n);
-        return;
-    }
-    T e[V_CHUNK];
-    for (int64_t i = 0; i < n; i += V_CHUNK) {
-        int64_t len = n - i < V_CHUNK ? n - i : V_CHUNK;
-        FN(v_exp_sub)(x + i, top, e, len);
-        FN(v_axpy)(factor, e, dx + i, len);
-    }
-}
-
 static void FN(xent_ids_backward)(void *ctx, int64_t begin, int64_t end) {
     const xent_work *k = ctx;
     for (int64_t r = begin; r < end; r++) {
@@ -58,12 +37,8 @@ static void FN(xent_ids_backward)(void *ctx, int64_t begin, int64_t end) {
             continue;
         }
         T inv_sum = ((const T *)k->inv_sum)[r];
-        FN(add_softmax)((const T *)k->x->data + ed__row_offset(k->x, r), ((const T *)k->top)[r], (T)(factor * (double)inv_sum), dx, k->n, k->fresh);
-        if (k->eps > 0) {
-            T each = (T)(factor * k->eps / (double)k->n);
-            for (int64_t j = 0; j < k->n; j++)
-                dx[j] -= each;
-        }
+        FN(v_softmax_grad)((const T *)k->x->data + ed__row_offset(k->x, r), ((const T *)k->top)[r], (T)(factor * (double)inv_sum),
+                           (T)(factor * k->eps / (double)k->n), dx, k->n, !k->fresh);
         dx[ed__i32_at(k->targets, r)] -= (T)(factor * (1 - k->eps));
     }
 }
@@ -72,7 +47,7 @@ static void FN(xent_ids_backward)(void *ctx, int64_t begin, int64_t end) {
 
 static double FN(soft_row)(const T *x, const T *t, int64_t n, bool kl, T *top, T *inv_sum, T *mass) {
     *top = FN(v_max)(x, n);
-    double sum = FN(v_sum_exp)(x, *top, n), total = 0, loss = 0;
+    double sum = FN(v_exp_sums)(x, *top, n, NULL), total = 0, loss = 0;
     for (int64_t j = 0; j < n; j++)
         if (t[j] != 0) {
             total += (double)t[j];
@@ -108,7 +83,7 @@ static void FN(xent_soft_backward)(void *ctx, int64_t begin, int64_t end) {
             continue;
         }
         T inv_sum = ((const T *)k->inv_sum)[r];
-        FN(add_softmax)((const T *)k->x->data + ed__row_offset(k->x, r), ((const T *)k->top)[r], (T)(factor * (double)inv_sum), dx, k->n, k->fresh);
+        FN(v_softmax_grad)((const T *)k->x->data + ed__row_offset(k->x, r), ((const T *)k->top)[r], (T)(factor * (double)inv_sum), 0, dx, k->n, !k->fresh);
         FN(v_axpy)((T)-factor, (const T *)k->targets->data + ed__row_offset(k->targets, r), dx, k->n);
     }
 }

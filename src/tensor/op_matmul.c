@@ -66,7 +66,7 @@ static void product(mode md, mat a, mat b, mat c, bool acc) {
         double row_macs = (double)b.rows * (double)b.cols + 1;
         ed__parallel_for(c.rows, (int64_t)(PARALLEL_MACS / row_macs) + 1, rows_f64, &(job_f64){a, b, c, acc});
     } else {
-        ed__gemm_f32(&(ed__gemm_args){c.rows, c.cols, a.cols, a.data, a.row, a.col, b.data, b.row, b.col, c.data, c.row, acc, md.strict, md.bf16});
+        ed__gemm_f32(&(ed__gemm_args){c.rows, c.cols, a.cols, a.data, a.row, a.col, b.data, b.row, b.col, c.data, c.row, acc, md.strict, md.bf16, NULL});
     }
 }
 
@@ -341,6 +341,17 @@ typedef struct colsum {
     bool acc;
 } colsum;
 
+/* sum[x] += the rows of column j + x */
+static void add_rows(const colsum *s, int64_t j, int64_t n, double *sum) {
+    if (s->dtype != ED_DTYPE_F64) {
+        ed__kernels()->add_columns(s->dy.rows, n, (const float *)s->dy.data + j, s->dy.row, sum);
+        return;
+    }
+    for (int64_t i = 0; i < s->dy.rows; i++)
+        for (int64_t x = 0; x < n; x++)
+            sum[x] += ((const double *)s->dy.data)[i * s->dy.row + j + x];
+}
+
 /* out[j] (+)= sum over rows, ascending, in doubles. */
 static void colsum_range(void *ctx, int64_t begin, int64_t end) {
     enum { BLOCK = 128 };
@@ -348,14 +359,7 @@ static void colsum_range(void *ctx, int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; j += BLOCK) {
         int64_t n = end - j < BLOCK ? end - j : BLOCK;
         double sum[BLOCK] = {0};
-        for (int64_t i = 0; i < s->dy.rows; i++) {
-            if (s->dtype == ED_DTYPE_F64)
-                for (int64_t x = 0; x < n; x++)
-                    sum[x] += ((const double *)s->dy.data)[i * s->dy.row + j + x];
-            else
-                for (int64_t x = 0; x < n; x++)
-                    sum[x] += (double)((const float *)s->dy.data)[i * s->dy.row + j + x];
-        }
+        add_rows(s, j, n, sum);
         for (int64_t x = 0; x < n; x++) {
             if (s->dtype == ED_DTYPE_F64)
                 ((double *)s->out)[j + x] = sum[x] + (s->acc ? ((double *)s->out)[j + x] : 0);
@@ -391,15 +395,22 @@ static void linear_forward(const ed_call *c) {
     mat mx = rows_of(c, x), my;
     if (!mx.data || !foldable(c->out[0], &my))
         return;
-    if (bias)
-        fill_bias(bias, 0, my, ed_dtype_bytes(x->dtype));
     const ed__packed *p = mx.col == 1 ? pack_of(c, x, w) : NULL;
-    if (p) {
-        ed__packed_linear(p, mx.rows, mx.data, mx.row, my.data, my.row, bias != NULL);
+    const ed_tensor *wide = p ? w : widened(c, w, x->dtype);
+    mode how = mode_of(c, x->dtype);
+    if (!wide)
+        return;
+    if (!p && bias && bias->stride[0] == 1 && x->dtype == ED_DTYPE_F32) { /* the product lays the bias */
+        mat b = transposed(last_two(wide));
+        ed__gemm_f32(&(ed__gemm_args){my.rows, my.cols, mx.cols, mx.data, mx.row, mx.col, b.data, b.row, b.col, my.data, my.row, false, how.strict,
+                                      how.bf16, bias->data});
         return;
     }
-    const ed_tensor *wide = widened(c, w, x->dtype);
-    if (wide)
+    if (bias)
+        fill_bias(bias, 0, my, ed_dtype_bytes(x->dtype));
+    if (p)
+        ed__packed_linear(p, mx.rows, mx.data, mx.row, my.data, my.row, bias != NULL);
+    else
         product(mode_of(c, x->dtype), mx, transposed(last_two(wide)), my, bias != NULL);
 }
 

@@ -15,17 +15,11 @@ static void FN(norm_forward)(void *ctx, int64_t begin, int64_t end) {
         if (k->centre)
             ((T *)k->mean)[r] = mean;
         ((T *)k->rstd)[r] = rstd;
-        for (int64_t j = 0; j < n; j++)
-            y[j] = (x[j] - mean) * rstd;
-        if (w)
-            for (int64_t j = 0; j < n; j++)
-                y[j] *= w[j];
-        if (b)
-            FN(v_add)(b, y, n);
+        FN(v_norm_apply)(x, mean, rstd, w, b, y, n);
     }
 }
 
-/* With g = dy * w and h = (x - mean) * rstd:  dx (+)= rstd * (g - [centre] mean(g) - h * mean(g h)). */
+/* With g = dy * w and h = (x - mean) * rstd:  dx (+)= rstd * (g - [centre] mean(g) - h * mean(g h)). Rows longer than a chunk form g and h twice. */
 static void FN(norm_row_grad)(const norm_work *k, const T *x, const T *dy, T mean, T rstd, T *dx) {
     const T *w = k->w;
     int64_t n = k->n;
@@ -33,19 +27,17 @@ static void FN(norm_row_grad)(const norm_work *k, const T *x, const T *dy, T mea
     double sum_g = 0, sum_gh = 0;
     for (int64_t i = 0; i < n; i += V_CHUNK) {
         int64_t len = n - i < V_CHUNK ? n - i : V_CHUNK;
-        for (int64_t j = 0; j < len; j++) {
-            g[j] = w ? dy[i + j] * w[i + j] : dy[i + j];
-            h[j] = (x[i + j] - mean) * rstd;
-        }
+        FN(v_norm_terms)(x + i, dy + i, w ? w + i : NULL, mean, rstd, g, h, len);
         sum_gh += (double)FN(v_dot)(g, h, len);
         if (k->centre)
             sum_g += (double)FN(v_sum)(g, len);
     }
     T mean_g = (T)(sum_g / (double)n), mean_gh = (T)(sum_gh / (double)n);
-    for (int64_t j = 0; j < n; j++) {
-        T gj = w ? dy[j] * w[j] : dy[j];
-        T d = rstd * (gj - mean_g - (x[j] - mean) * rstd * mean_gh);
-        dx[j] = k->fresh ? d : dx[j] + d;
+    for (int64_t i = 0; i < n; i += V_CHUNK) {
+        int64_t len = n - i < V_CHUNK ? n - i : V_CHUNK;
+        if (n > V_CHUNK)
+            FN(v_norm_terms)(x + i, dy + i, w ? w + i : NULL, mean, rstd, g, h, len);
+        FN(v_norm_grad)(g, h, rstd, mean_g, mean_gh, dx + i, len, !k->fresh);
     }
 }
 
@@ -66,13 +58,10 @@ static void FN(norm_param_block)(const norm_work *k, int64_t block) {
     for (int64_t r0 = 0; r0 < k->rows; r0 += NORM_ROWS) {
         T part_w[NORM_COLS] = {0}, part_b[NORM_COLS] = {0};
         int64_t r1 = r0 + NORM_ROWS < k->rows ? r0 + NORM_ROWS : k->rows;
-        for (int64_t r = r0; r < r1; r++) {
+        int64_t together = ed_is_contiguous(k->x) ? r1 - r0 : 1; /* rows at one distance from each other */
+        for (int64_t r = r0; r < r1; r += together) {
             const T *x = (const T *)k->x->data + ed__row_offset(k->x, r) + j0, *dy = (const T *)k->dy + r * k->n + j0;
-            T mean = k->centre ? ((const T *)k->mean)[r] : (T)0, rstd = ((const T *)k->rstd)[r];
-            for (int64_t j = 0; j < len; j++) {
-                part_w[j] += dy[j] * ((x[j] - mean) * rstd);
-                part_b[j] += dy[j];
-            }
+            FN(v_norm_params)(together, len, x, k->n, dy, k->n, k->centre ? (const T *)k->mean + r : NULL, (const T *)k->rstd + r, part_w, part_b);
         }
         for (int64_t j = 0; j < len; j++) {
             sum_w[j] += (double)part_w[j];

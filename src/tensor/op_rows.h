@@ -123,6 +123,44 @@ static inline void v_softplus_f32(const float *x, float *y, int64_t n) {
     ed__kernels()->unary(ED_SOFTPLUS, 0, x, y, n);
 }
 
+static inline void v_norm_apply_f32(const float *x, float mean, float rstd, const float *w, const float *b, float *y, int64_t n) {
+    ed__kernels()->norm_apply(x, mean, rstd, w, b, y, n);
+}
+static inline void v_norm_terms_f32(const float *x, const float *dy, const float *w, float mean, float rstd, float *g, float *h, int64_t n) {
+    ed__kernels()->norm_terms(x, dy, w, mean, rstd, g, h, n);
+}
+static inline void v_norm_grad_f32(const float *g, const float *h, float rstd, float mean_g, float mean_gh, float *dx, int64_t n, bool add) {
+    ed__kernels()->norm_grad(g, h, rstd, mean_g, mean_gh, dx, n, add);
+}
+static inline void v_norm_params_f32(int64_t rows, int64_t n, const float *x, int64_t x_step, const float *dy, int64_t dy_step, const float *mean,
+                                     const float *rstd, float *sum_w, float *sum_b) {
+    ed__kernels()->norm_params(rows, n, x, x_step, dy, dy_step, mean, rstd, sum_w, sum_b);
+}
+
+static inline void v_norm_apply_f64(const double *x, double mean, double rstd, const double *w, const double *b, double *y, int64_t n) {
+    for (int64_t j = 0; j < n; j++)
+        y[j] = (x[j] - mean) * rstd * (w ? w[j] : 1) + (b ? b[j] : 0);
+}
+static inline void v_norm_terms_f64(const double *x, const double *dy, const double *w, double mean, double rstd, double *g, double *h, int64_t n) {
+    for (int64_t j = 0; j < n; j++) {
+        g[j] = w ? dy[j] * w[j] : dy[j];
+        h[j] = (x[j] - mean) * rstd;
+    }
+}
+static inline void v_norm_grad_f64(const double *g, const double *h, double rstd, double mean_g, double mean_gh, double *dx, int64_t n, bool add) {
+    for (int64_t j = 0; j < n; j++)
+        dx[j] = (add ? dx[j] : 0) + rstd * (g[j] - mean_g - h[j] * mean_gh);
+}
+static inline void v_norm_params_f64(int64_t rows, int64_t n, const double *x, int64_t x_step, const double *dy, int64_t dy_step, const double *mean,
+                                     const double *rstd, double *sum_w, double *sum_b) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < n; j++) {
+            double d = dy[r * dy_step + j];
+            sum_w[j] += d * ((x[r * x_step + j] - (mean ? mean[r] : 0)) * rstd[r]);
+            sum_b[j] += d;
+        }
+}
+
 static inline double v_sum_f64(const double *x, int64_t n) {
     double s = 0;
     for (int64_t i = 0; i < n; i++)
@@ -168,22 +206,37 @@ static inline void v_softplus_f64(const double *x, double *y, int64_t n) {
         y[i] = (x[i] > 0 ? x[i] : 0) + log1p(exp(-fabs(x[i])));
 }
 
-/** sum exp(x - top), in blocks of V_CHUNK whose sums are added in f64. */
-static inline double v_sum_exp_f32(const float *x, float top, int64_t n) {
-    float e[V_CHUNK];
-    double s = 0;
+/** sum exp(x - top) and, where dev is not NULL, sum (x - top), in blocks of V_CHUNK whose sums are added in f64. */
+static inline double v_exp_sums_f32(const float *x, float top, int64_t n, double *dev) {
+    double s = 0, d = 0;
     for (int64_t i = 0; i < n; i += V_CHUNK) {
-        int64_t len = n - i < V_CHUNK ? n - i : V_CHUNK;
-        v_exp_sub_f32(x + i, top, e, len);
-        s += (double)v_sum_f32(e, len);
+        float e, x_dev;
+        ed__kernels()->exp_sums(x + i, top, n - i < V_CHUNK ? n - i : V_CHUNK, &e, &x_dev);
+        s += (double)e;
+        d += (double)x_dev;
     }
+    if (dev)
+        *dev = d;
     return s;
 }
-static inline double v_sum_exp_f64(const double *x, double top, int64_t n) {
-    double s = 0;
-    for (int64_t i = 0; i < n; i++)
+static inline double v_exp_sums_f64(const double *x, double top, int64_t n, double *dev) {
+    double s = 0, d = 0;
+    for (int64_t i = 0; i < n; i++) {
         s += exp(x[i] - top);
+        d += x[i] - top;
+    }
+    if (dev)
+        *dev = d;
     return s;
+}
+
+/** dx (+)= factor exp(x - top) - each */
+static inline void v_softmax_grad_f32(const float *x, float top, float factor, float each, float *dx, int64_t n, bool add) {
+    ed__kernels()->softmax_grad(x, top, factor, each, dx, n, add);
+}
+static inline void v_softmax_grad_f64(const double *x, double top, double factor, double each, double *dx, int64_t n, bool add) {
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = (add ? dx[i] : 0) + factor * exp(x[i] - top) - each;
 }
 
 #endif

@@ -55,7 +55,7 @@ static void FN(log_softmax_row)(const T *x, mask_row mask, T *y, int64_t n) {
             y[j] = (T)-INFINITY;
         return;
     }
-    T log_sum = (T)log(FN(v_sum_exp)(src, top, n));
+    T log_sum = (T)log(FN(v_exp_sums)(src, top, n, NULL));
     for (int64_t j = 0; j < n; j++)
         y[j] = (src[j] - top) - log_sum;
 }

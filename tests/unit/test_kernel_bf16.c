@@ -61,7 +61,7 @@ static float *dense_rounded(const matrix *m, bool transposed) {
 }
 
 static ed__gemm_args args_of(const matrix *a, const matrix *b, float *c, bool acc) {
-    return (ed__gemm_args){a->rows, b->cols, a->cols, a->x, a->row, a->col, b->x, b->row, b->col, c, b->cols + 3, acc, false, true};
+    return (ed__gemm_args){a->rows, b->cols, a->cols, a->x, a->row, a->col, b->x, b->row, b->col, c, b->cols + 3, acc, false, true, NULL};
 }
 static float c_before(int64_t i) {
     return (float)(i % 7) - 3.0f;

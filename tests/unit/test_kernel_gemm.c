@@ -204,13 +204,13 @@ static void test_strict_bits(void **state) {
         assert_int_equal(ed__packed_create(ED_DTYPE_BF16, N, K, w16, K, 1, &p16), ED_OK);
         assert_true(ed__packed_bytes(p) > 4 * N * K && ed__packed_bytes(p16) > 2 * N * K && ed__packed_bytes(p16) < ed__packed_bytes(p));
         for (int64_t i = 0; i < M; i++) {
-            ed__gemm_args g = {1, N, K, x + i * K, K, 1, w, 1, K, one + i * N, N, false, true, false};
+            ed__gemm_args g = {1, N, K, x + i * K, K, 1, w, 1, K, one + i * N, N, false, true, false, NULL};
             ed__gemm_f32(&g);
         }
         for (int threads = 1; threads <= 2; threads++) {
             ed_threads_set(threads);
             for (int64_t m = 1; m <= M; m++) {
-                ed__gemm_args g = {m, N, K, x, K, 1, w, 1, K, y, N, false, true, false};
+                ed__gemm_args g = {m, N, K, x, K, 1, w, 1, K, y, N, false, true, false, NULL};
                 memset(y, 0xff, sizeof(float) * M * N);
                 ed__gemm_f32(&g);
                 assert_memory_equal(y, one, sizeof(float) * (size_t)(m * N));
@@ -222,7 +222,7 @@ static void test_strict_bits(void **state) {
                     assert_memory_equal(y + i * N, one + i * N + 64, sizeof(float) * (N - 64));
             }
 #ifdef ED_TEST_HOOKS
-            ed__gemm_args g = {M, N, K, x, K, 1, w, 1, K, y, N, false, true, false};
+            ed__gemm_args g = {M, N, K, x, K, 1, w, 1, K, y, N, false, true, false, NULL};
             ed__mem_fail_after(0, true);
             ed__gemm_f32(&g);
             ed__mem_fail_after(-1, false);

@@ -157,6 +157,17 @@ void EDK(scale)(float a, float *y, int64_t n);
 void EDK(add)(const float *x, float *y, int64_t n);
 void EDK(mul)(const float *x, const float *y, float *z, int64_t n);
 void EDK(mul_add)(const float *x, const float *y, float *z, int64_t n);
+void EDK(norm_apply)(const float *x, float mean, float rstd, const float *w, const float *b, float *y, int64_t n);
+void EDK(norm_terms)(const float *x, const float *dy, const float *w, float mean, float rstd, float *g, float *h, int64_t n);
+void EDK(norm_grad)(const float *g, const float *h, float rstd, float mean_g, float mean_gh, float *dx, int64_t n, bool add);
+void EDK(norm_params)(int64_t rows, int64_t n, const float *x, int64_t x_step, const float *dy, int64_t dy_step, const float *mean, const float *rstd,
+                      float *sum_w, float *sum_b);
+void EDK(add_columns)(int64_t rows, int64_t n, const float *x, int64_t step, double *sum);
+double EDK(sum_squares)(const float *x, int64_t n);
+void EDK(exp_sums)(const float *x, float max, int64_t n, float *sum_exp, float *sum_dev);
+void EDK(softmax_grad)(const float *x, float max, float factor, float each, float *dx, int64_t n, bool add);
+void EDK(drop_scale)(const float *x, const uint32_t *words, uint32_t threshold, float factor, float *y, int64_t n, bool add);
+void EDK(adamw)(const edk_adamw *a, float *w, float *m, float *v, const float *g, int64_t n);
 void EDK(f32_to_bf16)(const float *x, uint16_t *y, int64_t n);
 void EDK(bf16_to_f32)(const uint16_t *x, float *y, int64_t n);
 void EDK(f32_to_f16)(const float *x, uint16_t *y, int64_t n);

@@ -67,7 +67,18 @@ float EDK(max)(const float *x, int64_t n) {
     const vf none = vset(-__builtin_inff());
     vf best = none;
     vi nan = {0};
+    vf tops[4] = {none, none, none, none}; /* chains side by side; the maximum does not depend on the order */
     int64_t i = 0;
+    for (; i + 4 * W <= n; i += 4 * W)
+        EDK_UNROLL
+        for (int k = 0; k < 4; k++) {
+            vf v = vload(x + i + k * W);
+            nan |= (vi)(v != v);
+            tops[k] = vsel(v > tops[k], v, tops[k]);
+        }
+    EDK_UNROLL
+    for (int k = 0; k < 4; k++)
+        best = vsel(tops[k] > best, tops[k], best);
     for (; i + W <= n; i += W) {
         vf v = vload(x + i);
         nan |= (vi)(v != v);
