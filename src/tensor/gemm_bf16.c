@@ -54,12 +54,6 @@ static void pack_range(void *ctx, int64_t begin, int64_t end) {
     }
 }
 
-/* The bias in every row of a block of C, while the block is about to be used. */
-static void lay_bias(const float *bias, int64_t rows, int64_t cols, float *c, int64_t c_row) {
-    for (int64_t i = 0; i < rows; i++)
-        memcpy(c + i * c_row, bias, (size_t)cols * sizeof *c);
-}
-
 /* Items are pairs of a row block and a column group, row blocks of one group next to each other. */
 static void multiply_range(void *ctx, int64_t begin, int64_t end) {
     const product *p = ctx;
@@ -68,14 +62,13 @@ static void multiply_range(void *ctx, int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; item++) {
         int64_t i = item % p->blocks * p->rows, j = item / p->blocks * p->group;
         int64_t rows = min64(p->rows, g->m - i), cols = min64(p->group, p->n - j);
-        bool first = p->t == 0 && !g->accumulate && !g->bias;
-        if (g->bias && p->t == 0)
-            lay_bias(g->bias + p->first + j, rows, cols, g->c + i * g->c_row + p->first + j, g->c_row);
+        float *c = g->c + i * g->c_row + p->first + j;
         for (int64_t t = 0; t < p->k; t += p->k_step) {
             int64_t k = min64(p->k_step, p->k - t), tiles = round_up(k, EDK_TILE_K) / EDK_TILE_K, step = tiles * EDK_TILE_SIZE;
             p->kt->pack(rows, k, g->a + i * g->a_row + (p->t + t) * g->a_col, g->a_row, g->a_col, false, block, step);
-            p->kt->multiply(rows, cols, tiles, block, step, p->b + j / EDK_TILE * p->b_step + t * EDK_TILE, p->b_step, g->c + i * g->c_row + p->first + j,
-                            g->c_row, !first || t > 0);
+            bool again = g->accumulate || p->t + t > 0;
+            const float *from = again ? c : g->bias ? g->bias + p->first + j : NULL;
+            p->kt->multiply(rows, cols, tiles, block, step, p->b + j / EDK_TILE * p->b_step + t * EDK_TILE, p->b_step, c, g->c_row, from, again ? g->c_row : 0);
         }
     }
 }

@@ -163,18 +163,18 @@ enum { LINE = 64, BLOCK = 2 * T };
 
 /* Rows 0..15 (and 16..31) by columns 0..15 (and 16..31), all of k. Tile registers 0..3 sum, 4 and 5 hold A, 6 and 7 hold B. */
 EDK_INLINE void block(const bool two_rows, const bool two_cols, int64_t k_tiles, const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step,
-                      float *c, int64_t c_row, bool acc) {
-    const size_t line = (size_t)c_row * sizeof(float);
+                      float *c, int64_t c_row, const float *from, int64_t from_row) {
+    const size_t line = (size_t)c_row * sizeof(float), from_line = (size_t)from_row * sizeof(float);
     float *below = c + T * c_row;
     BARRIER();
-    if (acc) {
-        _tile_loadd(0, c, line);
+    if (from) { /* from_row 0 loads one row sixteen times */
+        _tile_loadd(0, from, from_line);
         if (two_cols)
-            _tile_loadd(1, c + T, line);
+            _tile_loadd(1, from + T, from_line);
         if (two_rows)
-            _tile_loadd(2, below, line);
+            _tile_loadd(2, from + T * from_row, from_line);
         if (two_rows && two_cols)
-            _tile_loadd(3, below + T, line);
+            _tile_loadd(3, from + T * from_row + T, from_line);
     } else {
         _tile_zero(0);
         _tile_zero(1);
@@ -206,11 +206,11 @@ EDK_INLINE void block(const bool two_rows, const bool two_cols, int64_t k_tiles,
     BARRIER();
 }
 
-typedef void (*block_fn)(int64_t k_tiles, const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step, float *c, int64_t c_row, bool acc);
+typedef void (*block_fn)(int64_t k_tiles, const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step, float *c, int64_t c_row, const float *from, int64_t from_row);
 #define DEFINE(name, two_rows, two_cols)                                                                                                              \
     static __attribute__((noinline)) void name(int64_t k_tiles, const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step, float *c,       \
-                                               int64_t c_row, bool acc) {                                                                             \
-        block(two_rows, two_cols, k_tiles, a, a_step, b, b_step, c, c_row, acc);                                                                      \
+                                               int64_t c_row, const float *from, int64_t from_row) {                                                                             \
+        block(two_rows, two_cols, k_tiles, a, a_step, b, b_step, c, c_row, from, from_row);                                                                      \
     }
 DEFINE(block_1x1, false, false)
 DEFINE(block_1x2, false, true)
@@ -220,21 +220,21 @@ static const block_fn BLOCKS[2][2] = {{block_1x1, block_1x2}, {block_2x1, block_
 
 /* A block at the lower or right edge of C, through a whole one. */
 static void edge_block(block_fn fn, int64_t rows, int64_t cols, int64_t k_tiles, const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step,
-                       float *c, int64_t c_row, bool acc) {
+                       float *c, int64_t c_row, const float *from, int64_t from_row) {
     float whole[BLOCK * BLOCK] __attribute__((aligned(64)));
-    if (acc) {
+    if (from) {
         memset(whole, 0, sizeof whole);
         for (int64_t i = 0; i < rows; i++)
-            memcpy(whole + i * BLOCK, c + i * c_row, (size_t)cols * sizeof(float));
+            memcpy(whole + i * BLOCK, from + i * from_row, (size_t)cols * sizeof(float));
     }
-    fn(k_tiles, a, a_step, b, b_step, whole, BLOCK, acc);
+    fn(k_tiles, a, a_step, b, b_step, whole, BLOCK, from ? whole : NULL, BLOCK);
     for (int64_t i = 0; i < rows; i++)
         memcpy(c + i * c_row, whole + i * BLOCK, (size_t)cols * sizeof(float));
 }
 
 /* All eight tile registers: 16 rows of 64 bytes. The state is this thread's own and is given back at the end, so that the system need not save it. */
 static void multiply(int64_t rows, int64_t cols, int64_t k_tiles, const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step, float *c,
-                     int64_t c_row, bool acc) {
+                     int64_t c_row, const float *from, int64_t from_row) {
     static const struct tile_config {
         uint8_t palette, start_row, zeros[14];
         uint16_t row_bytes[16];
@@ -247,11 +247,12 @@ static void multiply(int64_t rows, int64_t cols, int64_t k_tiles, const uint16_t
             int64_t m = rows - i < BLOCK ? rows - i : BLOCK, n = cols - j < BLOCK ? cols - j : BLOCK;
             block_fn fn = BLOCKS[m > T][n > T];
             const uint16_t *a_at = a + i / T * a_step, *b_at = b + j / T * b_step;
+            const float *from_at = from ? from + i * from_row + j : NULL;
             float *c_at = c + i * c_row + j;
             if (m % T == 0 && n % T == 0)
-                fn(k_tiles, a_at, a_step, b_at, b_step, c_at, c_row, acc);
+                fn(k_tiles, a_at, a_step, b_at, b_step, c_at, c_row, from_at, from_row);
             else
-                edge_block(fn, m, n, k_tiles, a_at, a_step, b_at, b_step, c_at, c_row, acc);
+                edge_block(fn, m, n, k_tiles, a_at, a_step, b_at, b_step, c_at, c_row, from_at, from_row);
         }
     _tile_release();
 }
@@ -261,13 +262,13 @@ static void multiply(int64_t rows, int64_t cols, int64_t k_tiles, const uint16_t
 enum { ROWS = 8 };
 
 /* 8 rows by 32 columns. Rows past `rows` are the packing's zeros or another half's values: computed, not stored. */
-static void block(int64_t rows, int64_t cols, int64_t k_tiles, const uint16_t *a, const uint16_t *b, const uint16_t *b2, float *c, int64_t c_row, bool acc) {
+static void block(int64_t rows, int64_t cols, int64_t k_tiles, const uint16_t *a, const uint16_t *b, const uint16_t *b2, float *c, int64_t c_row, const float *from, int64_t from_row) {
     __m512 sum[ROWS][2];
     const __mmask16 low = first_mask(cols), high = first_mask(cols - 16);
     EDK_UNROLL
     for (int i = 0; i < ROWS; i++) {
-        bool in = acc && i < rows;
-        const float *p = c + (in ? i : 0) * c_row;
+        bool in = from && i < rows;
+        const float *p = in ? from + i * from_row : c;
         sum[i][0] = _mm512_maskz_loadu_ps(mask_if(in, low), p);
         sum[i][1] = _mm512_maskz_loadu_ps(mask_if(in, high), p + 16);
     }
@@ -292,11 +293,12 @@ static void block(int64_t rows, int64_t cols, int64_t k_tiles, const uint16_t *a
 }
 
 static void multiply(int64_t rows, int64_t cols, int64_t k_tiles, const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step, float *c,
-                     int64_t c_row, bool acc) {
+                     int64_t c_row, const float *from, int64_t from_row) {
     for (int64_t j = 0; j < cols; j += 2 * T)
         for (int64_t i = 0; i < rows; i += ROWS) {
             const uint16_t *b_at = b + j / T * b_step, *b2 = cols - j > T ? b_at + b_step : b_at;
-            block(rows - i, cols - j, k_tiles, a + i / T * a_step + i % T * TK, b_at, b2, c + i * c_row + j, c_row, acc);
+            block(rows - i, cols - j, k_tiles, a + i / T * a_step + i % T * TK, b_at, b2, c + i * c_row + j, c_row,
+                  from ? from + i * from_row + j : NULL, from_row);
         }
 }
 #endif
