@@ -64,7 +64,7 @@ static void run_gemm(void *ctx) {
 }
 static void bench_product(int64_t m, int64_t n, int64_t k, bool b_transposed, const char *note) {
     float *a = numbers(m * k), *b = numbers(k * n), *c = numbers(m * n);
-    ed__gemm_args g = {m, n, k, a, k, 1, b, b_transposed ? 1 : n, b_transposed ? k : 1, c, n, false, false, false};
+    ed__gemm_args g = {m, n, k, a, k, 1, b, b_transposed ? 1 : n, b_transposed ? k : 1, c, n, false, false, false, NULL};
     char name[64];
     double gflop = 2e-9 * (double)m * (double)n * (double)k;
     snprintf(name, sizeof name, "gemm %lldx%lldx%lld%s", (long long)m, (long long)n, (long long)k, note);
@@ -95,7 +95,7 @@ static void bench_training(void) {
         int64_t m = SHAPES[i].m, n = SHAPES[i].n, k = SHAPES[i].k;
         bool at = SHAPES[i].a_transposed, bt = SHAPES[i].b_transposed;
         float *a = numbers(m * k), *b = numbers(k * n), *c = numbers(m * n);
-        ed__gemm_args g = {m, n, k, a, at ? 1 : k, at ? m : 1, b, bt ? 1 : n, bt ? k : 1, c, n, false, false, false};
+        ed__gemm_args g = {m, n, k, a, at ? 1 : k, at ? m : 1, b, bt ? 1 : n, bt ? k : 1, c, n, false, false, false, NULL};
         double f32 = best_of(0.1, run_gemm, &g);
         report(SHAPES[i].name, "f32", 1e3 * f32, "ms");
         g.bf16 = true;
@@ -198,7 +198,7 @@ static void run_small(void *ctx) {
 }
 static void bench_small(int64_t size) {
     float *a = numbers(size * size), *b = numbers(size * size), *c = numbers(size * size);
-    ed__gemm_args g = {size, size, size, a, size, 1, b, 1, size, c, size, false, true, false};
+    ed__gemm_args g = {size, size, size, a, size, 1, b, 1, size, c, size, false, true, false, NULL};
     char name[64];
     snprintf(name, sizeof name, "gemm %lldx%lldx%lld", (long long)size, (long long)size, (long long)size);
     report(name, "one call", 1e6 * best_of(0.02, run_small, &g), "ns");

@@ -120,6 +120,37 @@ static void test_tails(void **state) {
         }
 }
 
+/* A bias gives the bits of a product added to rows that held it, bf16 or not, threads or not. */
+static void test_bias(void **state) {
+    (void)state;
+    static const int64_t SHAPES[][3] = {{1, 1, 1}, {37, 18, 70}, {64, 96, 64}, {300, 40, 530}, {130, 1100, 1000}, {9, 70, 0}};
+    ed_rng r = ed_rng_make(33, 1);
+    for (int i = 0; i < (int)(sizeof SHAPES / sizeof *SHAPES); i++) {
+        int64_t m = SHAPES[i][0], n = SHAPES[i][1], k = SHAPES[i][2], row = n + 3;
+        matrix a = matrix_make(&r, m, k, 0), b = matrix_make(&r, k, n, 1);
+        float *bias = malloc(sizeof(float) * (size_t)n), *c = malloc(sizeof(float) * (size_t)(m * row)), *want = malloc(sizeof(float) * (size_t)(m * row));
+        fill_c(bias, n);
+        FOR_LEVELS(level) {
+            for (int mode = 0; mode < 4; mode++) {
+                ed__gemm_args g = args_of(&a, &b, c, false), h = args_of(&a, &b, want, true);
+                g.bias = bias;
+                g.bf16 = h.bf16 = mode & 1;
+                fill_c(c, m * row);
+                fill_c(want, m * row);
+                for (int64_t j = 0; j < m * row; j++)
+                    want[j] = j % row < n ? bias[j % row] : want[j];
+                ed_threads_set(mode & 2 ? 2 : 1);
+                assert_int_equal(ed__gemm_f32(&g), ED_OK);
+                assert_int_equal(ed__gemm_f32(&h), ED_OK);
+                assert_memory_equal(c, want, sizeof(float) * (size_t)(m * row));
+            }
+        }
+        free(bias), free(c), free(want);
+        matrix_free(&a);
+        matrix_free(&b);
+    }
+}
+
 /* Several row blocks, steps of k and chunks of B. */
 static void test_large(void **state) {
     (void)state;
@@ -299,7 +330,8 @@ static int reset(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(test_tails, reset),      cmocka_unit_test_teardown(test_large, reset),
-                                       cmocka_unit_test_teardown(test_same_bits, reset),  cmocka_unit_test_teardown(test_not_finite, reset),
+                                       cmocka_unit_test_teardown(test_same_bits, reset),  cmocka_unit_test_teardown(test_bias, reset),
+                                        cmocka_unit_test_teardown(test_not_finite, reset),
                                        cmocka_unit_test_teardown(test_empty, reset),      cmocka_unit_test_teardown(test_tiles_released, reset),
                                        cmocka_unit_test_teardown(test_spare, reset)};
     return cmocka_run_group_tests(tests, NULL, NULL);
