@@ -206,11 +206,12 @@ EDK_INLINE void block(const bool two_rows, const bool two_cols, int64_t k_tiles,
     BARRIER();
 }
 
-typedef void (*block_fn)(int64_t k_tiles, const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step, float *c, int64_t c_row, const float *from, int64_t from_row);
+typedef void (*block_fn)(int64_t k_tiles, const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step, float *c, int64_t c_row, const float *from,
+                         int64_t from_row);
 #define DEFINE(name, two_rows, two_cols)                                                                                                              \
     static __attribute__((noinline)) void name(int64_t k_tiles, const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step, float *c,       \
-                                               int64_t c_row, const float *from, int64_t from_row) {                                                                             \
-        block(two_rows, two_cols, k_tiles, a, a_step, b, b_step, c, c_row, from, from_row);                                                                      \
+                                               int64_t c_row, const float *from, int64_t from_row) {                                                  \
+        block(two_rows, two_cols, k_tiles, a, a_step, b, b_step, c, c_row, from, from_row);                                                           \
     }
 DEFINE(block_1x1, false, false)
 DEFINE(block_1x2, false, true)
@@ -262,7 +263,8 @@ static void multiply(int64_t rows, int64_t cols, int64_t k_tiles, const uint16_t
 enum { ROWS = 8 };
 
 /* 8 rows by 32 columns. Rows past `rows` are the packing's zeros or another half's values: computed, not stored. */
-static void block(int64_t rows, int64_t cols, int64_t k_tiles, const uint16_t *a, const uint16_t *b, const uint16_t *b2, float *c, int64_t c_row, const float *from, int64_t from_row) {
+static void block(int64_t rows, int64_t cols, int64_t k_tiles, const uint16_t *a, const uint16_t *b, const uint16_t *b2, float *c, int64_t c_row,
+                  const float *from, int64_t from_row) {
     __m512 sum[ROWS][2];
     const __mmask16 low = first_mask(cols), high = first_mask(cols - 16);
     EDK_UNROLL
