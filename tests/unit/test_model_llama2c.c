@@ -43,7 +43,7 @@ static void repair(char *file) {
     unscramble(w, HIDDEN, DIM);
 }
 
-/** The published file at  (a temporary copy when it had to be repaired: *temporary). False: there is none. */
+/** Path of the published file (a temporary copy when it had to be repaired: *temporary). False: there is none. */
 static bool published_file(char *path, size_t bytes, bool *temporary) {
     char *file, name[] = "/tmp/endec-stories-XXXXXX";
     size_t n;
