@@ -33,6 +33,7 @@ typedef struct cli {
     bool markdown;      /* help is wanted as Markdown (endec help --markdown) */
     bool closed_pipe;   /* the reader of the output went away: no error line, exit code 141 */
     int signal;         /* the signal that ended the work, 0 = none */
+    int code;           /* exit code of work that ended well with a "no" (lab: 1 a claim fails, 2 could not run); 0 else */
 } cli;
 typedef ed_status (*cli_fn)(cli *c, int argc, char **argv, ed_error *err);
 typedef struct cli_command {
@@ -46,6 +47,8 @@ ed_status cmd_detokenize(cli *c, int argc, char **argv, ed_error *err);
 ed_status cmd_generate(cli *c, int argc, char **argv, ed_error *err);
 ed_status cmd_help(cli *c, int argc, char **argv, ed_error *err);
 ed_status cmd_info(cli *c, int argc, char **argv, ed_error *err);
+ed_status cmd_inspect(cli *c, int argc, char **argv, ed_error *err);
+ed_status cmd_lab(cli *c, int argc, char **argv, ed_error *err);
 ed_status cmd_score(cli *c, int argc, char **argv, ed_error *err);
 ed_status cmd_tokenize(cli *c, int argc, char **argv, ed_error *err);
 ed_status cmd_train(cli *c, int argc, char **argv, ed_error *err);

@@ -11,6 +11,8 @@ const cli_command cli_commands[] = {
     {"detokenize", "token ids to text", cmd_detokenize},
     {"info", "what a model file or folder holds", cmd_info},
     {"convert", "between llama2.c files and safetensors folders; other number formats", cmd_convert},
+    {"inspect", "ask one question of a model", cmd_inspect},
+    {"lab", "rerun the experiments of published methods", cmd_lab},
     {"help", "this list, or the options of a command", cmd_help},
 };
 const int cli_n_commands = CLI_COUNT(cli_commands);
@@ -71,7 +73,7 @@ static int exit_code(const cli *c, ed_status s, const ed_error *err) {
     if (c->closed_pipe)
         return EXIT_CLOSED_PIPE;
     if (s == ED_OK)
-        return 0;
+        return c->code;
     fprintf(stderr, "endec: %s\n", ed_error_text(err, text, sizeof text));
     return c->signal ? 128 + c->signal : ed_status_exit_code(s);
 }
