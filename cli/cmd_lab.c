@@ -145,6 +145,19 @@ static ed_status save(const request *q, const lab_recipe *recipe, const lab_repo
     return lab_report_json(r, path, err);
 }
 
+/** A run takes minutes: whether its files can be written is asked before. */
+static ed_status check_writable(const char *path, ed_error *err) {
+    bool fresh = path && !cli_exists(path);
+    FILE *f = path ? fopen(path, "ab") : NULL;
+    if (path && !f)
+        return ed_error_set(err, ED_E_INVALID, path, ED_NO_OFFSET, "cannot be written: %s", strerror(errno));
+    if (f)
+        fclose(f);
+    if (fresh)
+        remove(path);
+    return ED_OK;
+}
+
 static int code_of(const lab_report *r) {
     ed_lab lab = lab_report_claims(r);
     ed_verdict v = ed_lab_holds(&lab);
@@ -175,9 +188,11 @@ static ed_status run_some(const request *q, const cli_args *a, cli_out *out, ed_
     int n = q->o->all ? lab_n_recipes : a->n;
     for (int i = 0; !q->o->all && i < n; i++)
         if (!lab_find(a->items[i]))
-            return ed_error_set(err, ED_E_NOT_FOUND, a->items[i], ED_NO_OFFSET, "no such method ('endec lab' lists those that are here)");
+            return ed_error_set(err, ED_E_INVALID, a->items[i], ED_NO_OFFSET, "no such method ('endec lab' lists those that are here)");
     if (n != 1 && (q->o->json || q->o->html))
         return ed_error_set(err, ED_E_INVALID, "--json, --html", ED_NO_OFFSET, "take one METHOD; runs of several leave theirs in %s/results", q->work);
+    CLI_TRY(check_writable(q->o->json, err));
+    CLI_TRY(check_writable(q->o->html, err));
     cli_catch_signals();
     for (int i = 0; i < n && !cli_caught_signal(); i++)
         run_one(q, q->o->all ? lab_recipes[i] : lab_find(a->items[i]), out);
