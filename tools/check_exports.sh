@@ -24,7 +24,8 @@ fi
 promised=$(grep -hE '^ED_API ' include/endec/*.h | grep -oE '\bed_[a-z0-9_]+\(' | tr -d '(' | sort -u)
 missing=$(comm -13 <(echo "$exported") <(echo "$promised"))
 if [ -n "$missing" ]; then
-    echo "check_exports: warning: declared in a public header, but not in the library:"
+    echo "check_exports: declared in a public header, but not in the library:"
     echo "$missing"
+    exit 1
 fi
 echo "check_exports: $(wc -l <<<"$exported") names"
