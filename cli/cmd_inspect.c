@@ -38,7 +38,7 @@ static ed_status position_power(const ed_model *m, const inspect_opts *o, cli_ou
         cli_printf(out, ",\"knows_position\":%s}\n", gap > BLIND_GAP ? "true" : "false");
     } else {
         cli_printf(out, gap > BLIND_GAP ? "The model tells equal tokens apart by their place.\n"
-                                        : "The model cannot tell equal tokens apart: its positions act inside the softmax only.\n");
+                                        : "The model gives equal tokens equal rows: it does not know where they stand.\n");
     }
     return ED_OK;
 }
