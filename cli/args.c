@@ -4,12 +4,13 @@
  * first. "--" ends the options. A usage error names the option as it was typed. */
 #include "cli.h"
 
-static const char *const cpu_names[] = {"best", "generic", "avx2", "avx512", "avx512bf16", NULL};
+static const char *const cpu_names[] = {"best", "generic", "avx2", "avx512", "avx512bf16", "amx", NULL};
+_Static_assert(CLI_COUNT(cpu_names) == ED_CPU_LEVEL_COUNT + 2, "a name for every level");
 static const char *const verbosity_names[] = {"silent", "error", "warn", "info", "debug", NULL};
 
 static const ed_option global_table[] = {
     {"threads", ED_OPT_INT, offsetof(cli, threads), 0, 1024, NULL, "N", "threads (0: all CPUs this process may use)", 't'},
-    {"cpu", ED_OPT_ENUM, offsetof(cli, cpu), 0, 0, cpu_names, "LEVEL", "highest kernel level: best, generic, avx2, avx512 or avx512bf16", 0},
+    {"cpu", ED_OPT_ENUM, offsetof(cli, cpu), 0, 0, cpu_names, "LEVEL", "highest kernel level: best, generic, avx2, avx512, avx512bf16 or amx", 0},
     {"verbosity", ED_OPT_ENUM, offsetof(cli, verbosity), 0, 0, verbosity_names, "LEVEL", "messages on standard error: silent, error, warn, info or debug", 0},
     {"version", ED_OPT_BOOL, offsetof(cli, version), 0, 0, NULL, NULL, "print the version and stop", 0},
 };
@@ -24,14 +25,17 @@ const cli_group *cli_global_group(cli *c) {
 
 static void log_line(void *user, ed_log_level level, const char *line) {
     static const char *const names[] = {"debug: ", "", "warning: ", "error: "};
-    (void)user;
+    const cli *c = user;
     cli_progress_end();
-    fprintf(stderr, "endec: %s%s\n", names[level], line);
+    fprintf(stderr, "endec: %s%s", names[level], line);
+    if (c->lines_before > 0)
+        fprintf(stderr, " (line 1 is input line %lld)", (long long)c->lines_before + 1);
+    fputc('\n', stderr);
 }
 
-static ed_status apply_globals(const cli *c, ed_error *err) {
+static ed_status apply_globals(cli *c, ed_error *err) {
     if (c->verbosity > 0)
-        ed_log_set(log_line, NULL, (ed_log_level)((int)ED_LOG_ERROR + 1 - c->verbosity));
+        ed_log_set(log_line, c, (ed_log_level)((int)ED_LOG_ERROR + 1 - c->verbosity));
     ed_threads_set((int)c->threads);
     if (c->cpu > 0 && ed_cpu_set((ed_cpu_level)(c->cpu - 1)) != ED_OK)
         return ed_error_set(err, ED_E_UNSUPPORTED, "--cpu", ED_NO_OFFSET, "this machine has no %s; its best level is %s", cpu_names[c->cpu], ed_cpu_name(ed_cpu_best()));

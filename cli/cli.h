@@ -26,12 +26,12 @@
 
 typedef struct cli {
     const char *verb;   /* "translate" */
-    const char *about;  /* its one-line summary */
     int64_t threads;    /* global options */
     int cpu, verbosity;
     bool version;
     bool markdown;      /* help is wanted as Markdown (endec help --markdown) */
     bool closed_pipe;   /* the reader of the output went away: no error line, exit code 141 */
+    int64_t lines_before; /* input lines of earlier batches: messages count lines inside a batch */
     int signal;         /* the signal that ended the work, 0 = none */
     int code;           /* exit code of work that ended well with a "no" (lab: 1 a claim fails, 2 could not run); 0 else */
 } cli;
@@ -83,6 +83,7 @@ typedef struct cli_spec {
     const char *usage;        /* behind "endec <verb> " */
     const char *about;        /* one paragraph */
     cli_group *groups;
+    const cli_group *keys;    /* NULL: none; help only: sections of a config file, shown without dashes */
     cli_multi *multis;        /* NULL: none */
     const cli_alias *aliases; /* NULL: none */
     const char *examples;     /* lines */

@@ -114,6 +114,9 @@ static ed_status llama2c_config(const ed_model_config *c, ed_llama2c_config *l, 
                 c->softcap == 0 && c->attention_scale == 0;
     if (!fits)
         return ed_error_set(err, ED_E_UNSUPPORTED, where, ED_NO_OFFSET, "llama2.c files hold Llama models with interleaved RoPE of base 10000, RMS norms and SwiGLU without biases only");
+    if (c->bos_id != 1 || c->eos_id != 2)
+        fprintf(stderr, "endec: warning: readers of llama2.c files take 1 for the begin and 2 for the end token; this model has %lld and %lld\n", (long long)c->bos_id,
+                (long long)c->eos_id);
     *l = (ed_llama2c_config){.dim = (int32_t)c->d_model, .hidden_dim = (int32_t)c->d_ff, .n_layers = (int32_t)c->decoder_layers, .n_heads = (int32_t)c->n_heads,
                              .n_kv_heads = (int32_t)(c->n_kv_heads ? c->n_kv_heads : c->n_heads), .vocab_size = (int32_t)c->vocab_size,
                              .seq_len = (int32_t)c->max_positions, .shared_classifier = c->tie_embeddings};

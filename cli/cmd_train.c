@@ -96,44 +96,33 @@ static const char *const section_titles[N_SECTIONS] = {"Config keys at the top (
                                                        "Config section 'model' (--set model.d_model=...)", "Config section 'data' (--set data.max_length=...)",
                                                        "Config section 'train' (--set train.steps=...)"};
 
-/** Prints the sections through the help printer; they are no options of the command line. */
-static void help(cli *c, cli_spec *spec, ed_run_config *config, const cli_group *own) {
-    cli_group groups[N_SECTIONS + 2] = {*own};
+/** The sections of the config as groups for the help printer; out: [N_SECTIONS + 1]. */
+static void section_groups(ed_run_config *config, cli_group *out) {
     void *structs[N_SECTIONS] = {config, &config->tokenizer, &config->model, &config->data, &config->train};
     for (int i = 0; i < N_SECTIONS; i++) {
-        size_t n;
-        const ed_option *rows = ed_run_config_section(section_names[i], &n);
-        groups[i + 1] = (cli_group){section_titles[i], rows, n, structs[i]};
+        out[i] = (cli_group){.title = section_titles[i], .opts = structs[i]};
+        out[i].table = ed_run_config_section(section_names[i], &out[i].n);
     }
-    spec->groups = groups;
-    cli_help(c, spec);
-    spec->groups = NULL;
+    out[N_SECTIONS] = (cli_group){0};
 }
 
 ed_status cmd_train(cli *c, int argc, char **argv, ed_error *err) {
     own_opts o = {0};
     ed_run_config config = ed_run_config_default();
-    cli_group groups[] = {{"Options", table, CLI_COUNT(table), &o}, {0}};
+    cli_group groups[] = {{"Options", table, CLI_COUNT(table), &o}, {0}}, sections[N_SECTIONS + 1];
     cli_multi multis[] = {{.name = "set", .metavar = "SECTION.KEY=VALUE", .help = "set a key of the config, after the file was read"}, {0}};
     cli_spec spec = {.usage = "CONFIG.yaml [--set SECTION.KEY=VALUE]... [--resume] [--out DIR]",
                      .about = "Trains a model as a YAML file says: tokenizer, data, model, training. The output folder gets the model (model/), checkpoints, log.csv, TensorBoard "
                               "events and report.html. SIGINT saves a checkpoint and stops; --resume goes on. $ENDEC_DATA/ at the front of a path stands for the folder that the "
                               "environment variable ENDEC_DATA names.",
-                     .groups = groups, .multis = multis, .min_args = 1, .max_args = 1,
+                     .groups = groups, .keys = sections, .multis = multis, .min_args = 1, .max_args = 1,
                      .examples = "  endec train run.yaml --out runs/first --set train.steps=2000\n"
                                  "  endec train run.yaml --out runs/first --set train.steps=2000 --resume\n"};
     cli_args a;
-    ed_status s = ED_OK;
-    for (int i = 0; i < argc; i++)
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            help(c, &spec, &config, &groups[0]);
-            argc = -1;
-        }
-    if (argc >= 0)
-        s = cli_parse(c, &spec, argc, argv, &a, err);
-    if (argc >= 0 && s == ED_OK && !a.done)
+    section_groups(&config, sections);
+    ed_status s = cli_parse(c, &spec, argc, argv, &a, err);
+    if (s == ED_OK && !a.done)
         s = run(c, &o, &multis[0], a.items[0], &config, err);
-    spec.groups = groups;
     cli_spec_deinit(&spec);
     ed_run_config_deinit(&config);
     return s;

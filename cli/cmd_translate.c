@@ -72,6 +72,7 @@ static ed_status translate_batch(job *j, ed_error *err) {
     for (int64_t i = 0; i < r.n_inputs; i++)
         (j->opts->json ? put_json : put_texts)(&j->out, j->done + i, r.items + i * r.per_input, r.per_input);
     j->done += r.n_inputs;
+    j->out.c->lines_before = j->done;
     ed_text_outputs_deinit(&r);
     return cli_flush(&j->out, err);
 }

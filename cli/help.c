@@ -49,10 +49,13 @@ static void print_row(const char *left, const char *help, const char *value) {
     wrap(text, LEFT, LEFT);
 }
 
-static void option_row(const cli *c, const cli_group *g, const ed_option *o, const cli_alias *aliases) {
+static void option_row(const cli *c, const cli_group *g, const ed_option *o, const cli_alias *aliases, bool keys) {
     char left[256], value[256];
-    bool shown = o->type != ED_OPT_BOOL || strcmp(ed_option_get(o, g->opts, value, sizeof value), "true") == 0;
-    spelled(o, aliases, left, sizeof left);
+    bool shown = o->type != ED_OPT_BOOL || keys || strcmp(ed_option_get(o, g->opts, value, sizeof value), "true") == 0;
+    if (keys)
+        snprintf(left, sizeof left, "%s%s%s", o->key, o->metavar ? " " : "", o->metavar ? o->metavar : "");
+    else
+        spelled(o, aliases, left, sizeof left);
     ed_option_get(o, g->opts, value, sizeof value);
     if (c->markdown)
         printf("| `%s` | %s | %s%s%s |\n", left, o->help, shown && *value ? "`" : "", shown ? value : "", shown && *value ? "`" : "");
@@ -60,13 +63,13 @@ static void option_row(const cli *c, const cli_group *g, const ed_option *o, con
         print_row(left, o->help, shown && *value ? value : NULL);
 }
 
-static void group(const cli *c, const cli_group *g, const cli_alias *aliases) {
+static void group(const cli *c, const cli_group *g, const cli_alias *aliases, bool keys) {
     if (c->markdown)
-        printf("\n%s:\n\n| option | meaning | default |\n|---|---|---|\n", g->title);
+        printf("\n%s:\n\n| %s | meaning | default |\n|---|---|---|\n", g->title, keys ? "key" : "option");
     else
         printf("\n%s:\n", g->title);
     for (size_t i = 0; i < g->n; i++)
-        option_row(c, g, &g->table[i], aliases);
+        option_row(c, g, &g->table[i], aliases, keys);
 }
 
 static void multis(const cli *c, const cli_spec *spec) {
@@ -85,15 +88,17 @@ static void multis(const cli *c, const cli_spec *spec) {
 
 void cli_help(cli *c, const cli_spec *spec) {
     if (c->markdown)
-        printf("\n## endec %s\n%s.\n\n```\nendec %s %s\n```\n\n", c->verb, c->about, c->verb, spec->usage);
+        printf("\n## endec %s\n\n```\nendec %s %s\n```\n\n", c->verb, c->verb, spec->usage);
     else
         printf("usage: endec %s %s\n\n", c->verb, spec->usage);
     wrap(spec->about, 0, 0);
     for (const cli_group *g = spec->groups; g && g->table; g++)
-        group(c, g, spec->aliases);
+        group(c, g, spec->aliases, false);
     multis(c, spec);
+    for (const cli_group *g = spec->keys; g && g->table; g++)
+        group(c, g, NULL, true);
     if (!c->markdown)
-        group(c, cli_global_group(c), NULL);
+        group(c, cli_global_group(c), NULL, false);
     if (spec->examples)
         printf(c->markdown ? "\n```\n%s```\n" : "\nExamples:\n%s", spec->examples);
 }
@@ -127,7 +132,6 @@ static const cli_command *find_command(const char *name) {
 static ed_status help_of(cli *c, const cli_command *cmd, ed_error *err) {
     char text[] = "--help", *argv[] = {text, NULL};
     c->verb = cmd->name;
-    c->about = cmd->summary;
     return cmd->run(c, 1, argv, err);
 }
 
@@ -135,7 +139,7 @@ static ed_status help_markdown(cli *c, ed_error *err) {
     c->markdown = true;
     printf("# Options of every command\n\nMade by `endec help --markdown` from the tables that parse the options. Keys of `endec train` are the keys of its YAML file.\n");
     printf("What the commands do: [cli.md](cli.md).\n\n## All commands\n");
-    group(c, cli_global_group(c), NULL);
+    group(c, cli_global_group(c), NULL, false);
     for (int i = 0; i < cli_n_commands; i++)
         if (cli_commands[i].run != cmd_help)
             CLI_TRY(help_of(c, &cli_commands[i], err));

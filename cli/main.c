@@ -1,4 +1,6 @@
 /* cli/main.c - the table of verbs, and the way from a status to an exit code. */
+#include <unistd.h>
+
 #include "cli.h"
 
 const cli_command cli_commands[] = {
@@ -13,6 +15,7 @@ const cli_command cli_commands[] = {
     {"convert", "between llama2.c files and safetensors folders; other number formats", cmd_convert},
     {"inspect", "ask one question of a model", cmd_inspect},
     {"lab", "rerun the experiments of published methods", cmd_lab},
+    {"bench", "measure prefill, decoding or training", cmd_bench},
     {"help", "this list, or the options of a command", cmd_help},
 };
 const int cli_n_commands = CLI_COUNT(cli_commands);
@@ -54,7 +57,9 @@ static int leading_options(int argc, char **argv) {
 /** Puts the verb's arguments behind the global ones and runs it. */
 static ed_status dispatch(cli *c, int argc, char **argv, ed_error *err) {
     int lead = leading_options(argc, argv);
-    if (argc - lead < 2) { /* no verb: --help, --version, or nothing at all */
+    if (argc - lead < 2) { /* no verb: --help, --version */
+        if (strcmp(argv[argc - 1], "--help") == 0 || strcmp(argv[argc - 1], "-h") == 0)
+            argc = 1;
         c->verb = "help";
         return cmd_help(c, argc - 1, argv + 1, err);
     }
@@ -63,7 +68,6 @@ static ed_status dispatch(cli *c, int argc, char **argv, ed_error *err) {
     if (!cmd)
         return unknown_command(name, err);
     c->verb = cmd->name;
-    c->about = cmd->summary;
     memmove(argv + 2, argv + 1, (size_t)lead * sizeof *argv);
     return cmd->run(c, argc - 2, argv + 2, err);
 }
@@ -78,8 +82,25 @@ static int exit_code(const cli *c, ed_status s, const ed_error *err) {
     return c->signal ? 128 + c->signal : ed_status_exit_code(s);
 }
 
+/** gcc's OpenMP threads wait for each other by spinning for milliseconds. On a machine that others use too, that burns the time that the awaited thread needs (a small
+ *  model on two threads took 20 times the processor time). The library reads its environment before main runs, so the program starts itself once more with a short
+ *  spin. Whoever sets one of the two variables keeps his choice. */
+static void shorten_spinning(char **argv) {
+#if defined(_OPENMP) && defined(__GNUC__) && !defined(__clang__)
+    char path[4096];
+    ssize_t n = getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") ? -1 : readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0 || setenv("GOMP_SPINCOUNT", "1000", 0) != 0)
+        return;
+    path[n] = 0;
+    execv(path, argv); /* comes back only when it failed: then the spinning stays */
+#else
+    (void)argv;
+#endif
+}
+
 int main(int argc, char **argv) {
-    cli c = {.verb = "help", .about = "", .verbosity = 2};
+    shorten_spinning(argv);
+    cli c = {.verb = "help", .verbosity = 2};
     ed_error err = {0};
     signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {
