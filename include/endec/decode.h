@@ -140,8 +140,8 @@ ED_API ed_status ed_session_create(const ed_model *m, const ed_session_opts *o, 
 ED_API void ed_session_destroy(ed_session **s);
 /** Queues a request; everything is copied. `tag` comes back with tokens and result. The stream may be NULL. */
 ED_API ed_status ed_session_submit(ed_session *s, const ed_prompt *p, const ed_decode_opts *o, int64_t tag, const ed_stream *stream, ed_error *err);
-/** Admits waiting requests, makes one pass over all sequences in work, chooses their tokens. *busy: work is left. After an error other than ED_E_LIMIT from memory caps
- *  the session should be destroyed. */
+/** Admits waiting requests, makes one pass over all sequences in work, chooses their tokens. *busy: work is left. After an error results can still be taken,
+ *  but the session makes no further steps worth having: destroy it. */
 ED_API ed_status ed_session_step(ed_session *s, bool *busy, ed_error *err);
 /** Takes a finished request; false when there is none. */
 ED_API bool ed_session_take(ed_session *s, int64_t *tag, ed_result *out);
@@ -168,7 +168,7 @@ ED_API const int32_t *ed_logit_chain_tokens(const ed_logit_chain *c, int64_t *n,
 ED_API bool ed_logit_chain_is_eos(const ed_logit_chain *c, int32_t token);
 /** True when apply may change a row at all. */
 ED_API bool ed_logit_chain_active(const ed_logit_chain *c);
-/** row [V], changed in place; left-out tokens become -inf. scratch [V] is overwritten. */
+/** row [V], changed in place; left-out tokens become -inf. scratch [V] is overwritten; it may be NULL when temperature is 0. */
 ED_API void ed_logit_chain_apply(const ed_logit_chain *c, float *row, int32_t *scratch);
 
 /** Streams of draws, kept apart so that no method shifts another's numbers. */

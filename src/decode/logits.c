@@ -8,7 +8,7 @@
 
 #include "tensor/kernel.h"
 
-enum { MAX_TOKENS = INT32_MAX };
+enum { MAX_TOKENS = INT32_MAX, BLOCK = 256 };
 
 typedef struct rules {
     int refs;
@@ -139,9 +139,9 @@ static bool top_k_on(const rules *r) {
 /** Keeps what is not below the k-th largest, found with a heap of ids whose root is the smallest of the k largest so far. */
 static void top_k(const ed_logit_chain *c, float *row, int32_t *scratch) {
     const ed__kernel_table *kt = ed__kernels();
-    int64_t v = c->r->vocab, k = c->r->o.top_k, n = 0, block = 256;
-    for (int64_t i = 0; i < v; i += block) {
-        int64_t end = v - i < block ? v : i + block;
+    int64_t v = c->r->vocab, k = c->r->o.top_k, n = 0;
+    for (int64_t i = 0; i < v; i += BLOCK) {
+        int64_t end = v - i < BLOCK ? v : i + BLOCK;
         if (n == k && kt->max(row + i, end - i) <= row[scratch[0]])
             continue;
         for (int64_t j = i; j < end; j++) {
@@ -195,9 +195,15 @@ static void top_p(const ed_logit_chain *c, float *row, int32_t *scratch) {
     double mass = ed__row_mass(row, v, &max), sum = 0;
     if (isnan(mass))
         return;
-    for (int64_t i = 0; i < v; i++)
-        if (row[i] > -INFINITY)
-            scratch[n++] = (int32_t)i;
+    /* all tokens below (1 - top_p) / v together hold less than 1 - top_p: none of them is kept (a little slack for rounding; the likeliest always stays) */
+    double floor_logit = (double)max + ed__log(fmax((1 - c->r->o.top_p) * mass / (double)v, 1e-300)) - 0.01;
+    float lowest = floor_logit < (double)max ? (float)floor_logit : max;
+    for (int64_t i = 0; i < v; i += BLOCK) {
+        int64_t end = v - i < BLOCK ? v : i + BLOCK;
+        for (int64_t j = kt->max(row + i, end - i) >= lowest ? i : end; j < end; j++)
+            if (row[j] >= lowest)
+                scratch[n++] = (int32_t)j;
+    }
     for (int64_t i = n / 2; i-- > 0;)
         order_down(row, scratch, i, n);
     int32_t last = scratch[0];
@@ -210,9 +216,10 @@ static void top_p(const ed_logit_chain *c, float *row, int32_t *scratch) {
         order_down(row, scratch, 0, n > 0 ? n : 1);
     } while (n > 0 && sum < c->r->o.top_p * mass);
     float least = row[last];
-    for (int64_t i = 0; i < v; i++)
-        if (row[i] < least || (row[i] == least && i > last))
-            row[i] = -INFINITY;
+    for (int64_t i = 0; i <= last; i++)
+        row[i] = row[i] < least ? -INFINITY : row[i];
+    for (int64_t i = last + 1; i < v; i++)
+        row[i] = row[i] <= least ? -INFINITY : row[i];
 }
 
 static bool min_p_on(const rules *r) {
@@ -222,8 +229,7 @@ static void min_p(const ed_logit_chain *c, float *row, int32_t *scratch) {
     double least = ed__kernels()->max(row, c->r->vocab) + ed__log(c->r->o.min_p);
     (void)scratch;
     for (int64_t i = 0; i < c->r->vocab; i++)
-        if ((double)row[i] < least)
-            row[i] = -INFINITY;
+        row[i] = (double)row[i] < least ? -INFINITY : row[i];
 }
 
 static const processor table[] = {

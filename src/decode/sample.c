@@ -8,7 +8,10 @@
 
 #include "tensor/kernel.h"
 
-enum { BLOCK = 512 };
+enum { BLOCK = 256 };
+
+/** A block this far below the largest adds nothing to a sum in f64 (e^-100); leaving it out spares the slow arithmetic of subnormal numbers. */
+#define FAR_BELOW 100.0f
 
 double ed_draw_uniform(uint64_t seed, ed_draw_domain domain, uint64_t sequence, uint32_t sample, int64_t position) {
     uint32_t counter[4] = {(uint32_t)position, (uint32_t)sequence, (uint32_t)(sequence >> 32), sample}, out[4];
@@ -17,13 +20,23 @@ double ed_draw_uniform(uint64_t seed, ed_draw_domain domain, uint64_t sequence, 
 }
 
 int32_t ed_argmax_row(const float *row, int64_t vocab) {
-    float max = ed__kernels()->max(row, vocab);
-    if (!(max > -INFINITY && max < INFINITY))
+    const ed__kernel_table *k = ed__kernels();
+    float best = -INFINITY;
+    int64_t at = 0;
+    for (int64_t i = 0; i < vocab; i += BLOCK) {
+        float max = k->max(row + i, vocab - i < BLOCK ? vocab - i : BLOCK);
+        if (isnan(max))
+            return -1;
+        if (max > best) {
+            best = max;
+            at = i;
+        }
+    }
+    if (!(best > -INFINITY && best < INFINITY))
         return -1;
-    for (int64_t i = 0; i < vocab; i++)
-        if (row[i] == max)
-            return (int32_t)i;
-    return -1;
+    while (row[at] != best)
+        at++;
+    return (int32_t)at;
 }
 
 double ed__row_mass(const float *row, int64_t vocab, float *max) {
@@ -35,6 +48,8 @@ double ed__row_mass(const float *row, int64_t vocab, float *max) {
         return NAN;
     for (int64_t i = 0; i < vocab; i += BLOCK) {
         int64_t n = vocab - i < BLOCK ? vocab - i : BLOCK;
+        if (k->max(row + i, n) < *max - FAR_BELOW)
+            continue;
         k->exp_sub(row + i, *max, e, n);
         sum += (double)k->sum(e, n);
     }
@@ -49,19 +64,15 @@ double ed_logsumexp_row(const float *row, int64_t vocab) {
 
 int32_t ed_sample_row(const float *row, int64_t vocab, double u) {
     const ed__kernel_table *k = ed__kernels();
-    float e[BLOCK], max = k->max(row, vocab);
-    double total = 0, sum = 0;
+    float e[BLOCK], max;
+    double total = ed__row_mass(row, vocab, &max), sum = 0;
     int32_t last = -1;
-    if (!(max > -INFINITY && max < INFINITY))
+    if (isnan(total))
         return -1;
     for (int64_t i = 0; i < vocab; i += BLOCK) {
         int64_t n = vocab - i < BLOCK ? vocab - i : BLOCK;
-        k->exp_sub(row + i, max, e, n);
-        for (int64_t j = 0; j < n; j++)
-            total += (double)e[j];
-    }
-    for (int64_t i = 0; i < vocab; i += BLOCK) {
-        int64_t n = vocab - i < BLOCK ? vocab - i : BLOCK;
+        if (k->max(row + i, n) < max - FAR_BELOW)
+            continue;
         k->exp_sub(row + i, max, e, n);
         for (int64_t j = 0; j < n; j++) {
             if (e[j] <= 0)
