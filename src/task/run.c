@@ -34,11 +34,14 @@ static ed_status train_tokenizer(run *r, const char *dir, ed_error *err) {
     const ed_run_data *d = &r->config->data;
     const char *lists[] = {d->train_source, d->train_target, d->train};
     file_list files = {0};
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-        ED_TRY(ed__file_list_add(&files, r->config, lists[i], err));
-    say(r, "training a %s tokenizer on %d files", "sub-word", files.n);
+    ed_status s = ED_OK;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists && s == ED_OK; i++)
+        s = ed__file_list_add(&files, r->config, lists[i], err);
     ed_progress none = {0};
-    ed_status s = ed_tokenizer_train(&r->config->tokenizer, (const char *const *)files.path, files.n, r->cb ? r->cb->progress : none, &r->tok, err);
+    if (s == ED_OK) {
+        say(r, "training a %s tokenizer on %d files", "sub-word", files.n);
+        s = ed_tokenizer_train(&r->config->tokenizer, (const char *const *)files.path, files.n, r->cb ? r->cb->progress : none, &r->tok, err);
+    }
     ed__file_list_free(&files);
     ED_TRY(s);
     return ed_tokenizer_save(r->tok, dir, err);
