@@ -25,14 +25,14 @@ grep -q 'resuming after step' "$dir/err" || fail "the run began anew"
 same "$dir/a/model/model.safetensors" "$dir/b/model/model.safetensors" "a resumed run differs"
 
 # SIGINT saves and ends with 130; --resume completes with the bits of a straight run
-more="--set train.steps=600 --set train.save_steps=0"
+more="--set train.steps=300 --set train.save_steps=0"
 train --out "$dir/c" $more 2>/dev/null || fail "long run"
 stopped=no
 for attempt in 1 2 3; do
     rm -rf "$dir/d"
     "$endec" train "$dir/run.yaml" -t 1 --out "$dir/d" $more 2>"$dir/err" & # no function: the signal must reach the tool itself
     pid=$!
-    until grep -q '^step' "$dir/err" 2>/dev/null || ! kill -0 $pid 2>/dev/null; do sleep 0.02; done
+    until grep -q '^step' "$dir/err" 2>/dev/null || ! kill -0 $pid 2>/dev/null; do sleep 0.01; done
     kill -INT $pid 2>/dev/null
     wait $pid
     code=$?
