@@ -77,7 +77,7 @@ static double rate(int64_t n, double seconds) {
 }
 
 void cli_stats_print(const ed_decode_stats *s) {
-    fprintf(stderr, "endec: %lld inputs, %lld tokens in, %lld tokens out in %.3f s", (long long)s->prompts, (long long)(s->source_tokens + s->prompt_tokens),
+    fprintf(stderr, "endec: %lld inputs, %lld tokens in, %lld tokens out in %.3f s", (long long)s->prompts, (long long)(s->source_tokens > 0 ? s->source_tokens : s->prompt_tokens),
             (long long)s->new_tokens, s->total_s);
     fprintf(stderr, "; peak memory %.1f MiB, of it %.1f MiB keys and values\n", (double)ed_peak_rss_bytes() / 1048576.0, (double)s->cache_bytes / 1048576.0);
     fprintf(stderr, "endec:");
