@@ -29,7 +29,7 @@ more="--set train.steps=300 --set train.save_steps=0"
 train --out "$dir/c" $more 2>/dev/null || fail "long run"
 stopped=no
 for attempt in 1 2 3; do
-    rm -rf "$dir/d"
+    rm -rf "$dir/d" "$dir/err" # an old log with steps would let the signal go before the tool runs
     "$endec" train "$dir/run.yaml" -t 1 --out "$dir/d" $more 2>"$dir/err" & # no function: the signal must reach the tool itself
     pid=$!
     until grep -q '^step' "$dir/err" 2>/dev/null || ! kill -0 $pid 2>/dev/null; do sleep 0.01; done
